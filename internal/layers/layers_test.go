@@ -1,0 +1,101 @@
+// Package layers holds the test that keeps imports pointing down. It reads the files itself: a test that asks the go
+// command would be answered from the test cache over the very change that it should catch.
+package layers
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/gomdm/applemdm"
+
+// floors lists the packages from the ground up. A package imports only floors below its own: never up, never sideways.
+var floors = [][]string{
+	{".", "mdm", "internal/plistx", "internal/cms"},
+	{"mdm/identity", "mdm/event", "mdm/scep", "profile", "push"},
+	{"checkin", "command", "push/apns"},
+	{"storage"},
+	{"storage/internal/", "storage/memory", "storage/sqlite", "storage/storagetest"},
+	{"mdm/server", "mdm/mdmtest"},
+	{"examples/"},
+}
+
+// mayTest are the packages that may import testing, because they are for tests.
+var mayTest = map[string]bool{"storage/storagetest": true}
+
+func floorOf(dir string) int {
+	for i, floor := range floors {
+		for _, p := range floor {
+			if p == dir || strings.HasSuffix(p, "/") && strings.HasPrefix(dir+"/", p) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func TestImportsPointDown(t *testing.T) {
+	root := filepath.Join("..", "..")
+	files := 0
+	require.NoError(t, filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2 || d.Name() == "testdata" || ownModule(name)) {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, name)
+		require.NoError(t, err)
+		files++
+		check(t, name, path.Dir(filepath.ToSlash(rel)))
+		return nil
+	}))
+	require.Greater(t, files, 50, "the walk must have found the library")
+}
+
+// ownModule reports whether dir is the root of another module, which has rules of its own.
+func ownModule(dir string) bool {
+	found, _ := filepath.Glob(filepath.Join(dir, "go.mod"))
+	return len(found) > 0 && filepath.Clean(dir) != filepath.Join("..", "..")
+}
+
+func check(t *testing.T, name, dir string) {
+	t.Helper()
+	floor := floorOf(dir)
+	if floor < 0 {
+		t.Errorf("%s: the package has no floor; add it to the list", dir)
+		return
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+	require.NoError(t, err)
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		require.NoError(t, err)
+		if (imported == "testing" || strings.HasPrefix(imported, "github.com/stretchr/testify")) && !mayTest[dir] {
+			t.Errorf("%s imports %s, which would end up in the programs of users", name, imported)
+		}
+		rest, ours := strings.CutPrefix(imported, module)
+		if !ours {
+			continue
+		}
+		to := strings.TrimPrefix(rest, "/")
+		if to == "" {
+			to = "."
+		}
+		sameFloorHelper := strings.HasPrefix(to, "storage/internal/") && strings.HasPrefix(dir, "storage/")
+		if floorOf(to) >= floor && floor < len(floors)-1 && !sameFloorHelper {
+			t.Errorf("%s (floor %d) imports %s (floor %d)", name, floor, to, floorOf(to))
+		}
+	}
+}

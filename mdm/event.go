@@ -1,0 +1,73 @@
+package mdm
+
+import "time"
+
+// EventType names what happened. The text is stable: vendors store and compare it.
+type EventType string
+
+// Enrollment events. Each way in has its own.
+const (
+	EventAuthenticated EventType = "enrollment.authenticated"      // Authenticate was accepted; not managed yet
+	EventEnrolled      EventType = "enrollment.enrolled"           // first enrollment complete
+	EventReenrolled    EventType = "enrollment.reenrolled"         // enrolled anew; a new generation began
+	EventAfterWipe     EventType = "enrollment.enrolled-afterwipe" // enrolled anew after an erase; a new generation began
+	EventRenewed       EventType = "enrollment.renewed"            // the MDM profile or identity was replaced; same generation
+	EventRestored      EventType = "enrollment.restored"           // came back from a backup without Authenticate
+	EventAdopted       EventType = "enrollment.adopted"            // a migrated device's certificate was bound afterwards
+	EventRolledBack    EventType = "enrollment.rolledback"         // a replacement failed; the old identity goes on
+	EventTokenUpdated  EventType = "enrollment.tokenupdated"       // a managed channel sent a new push token
+	EventCheckedOut    EventType = "enrollment.checkedout"         // the MDM profile was removed
+	EventEnded         EventType = "enrollment.ended"              // the server ended the management
+	EventRefused       EventType = "enrollment.refused"            // an unmanaged device was told to remove its profile
+)
+
+// Identity events.
+const (
+	EventCertificateIssued  EventType = "identity.issued"   // a client certificate was issued
+	EventCertificateBound   EventType = "identity.bound"    // a certificate became the identity of a device
+	EventCertificateRetired EventType = "identity.retired"  // a certificate was replaced
+	EventConflict           EventType = "identity.conflict" // a certificate spoke for a device that is not its own
+)
+
+// Command events.
+const (
+	EventCommandQueued       EventType = "command.queued"
+	EventCommandSent         EventType = "command.sent"
+	EventCommandNotNow       EventType = "command.notnow"
+	EventCommandAcknowledged EventType = "command.acknowledged"
+	EventCommandFailed       EventType = "command.failed"   // Error or CommandFormatError
+	EventCommandCanceled     EventType = "command.canceled" // by the operator, a newer command, or a new generation
+	EventCommandExpired      EventType = "command.expired"  // NotAfter passed
+	EventReportAside         EventType = "command.aside"    // a report that fits no open command was kept aside
+)
+
+// Secret events. The secret itself is never part of an event.
+const (
+	EventSecretStored EventType = "secret.stored"
+	EventSecretRead   EventType = "secret.read"
+)
+
+// Push events.
+const (
+	EventPushFailed EventType = "push.failed"
+)
+
+// Event tells of one change. It is written in the transaction of the change itself and delivered at least once, in
+// order of Seq within one enrollment. It holds no secrets.
+type Event struct {
+	Seq        int64        `json:"seq"` // set by the store; increases within an enrollment
+	Type       EventType    `json:"type"`
+	At         time.Time    `json:"at"`
+	Enrollment EnrollmentID `json:"enrollment"`
+	Generation Generation   `json:"generation,omitempty"`
+
+	CommandUUID string `json:"commandUUID,omitempty"` // command events
+	RequestType string `json:"requestType,omitempty"` // command events
+	Status      string `json:"status,omitempty"`      // the device's word, as "Error"
+
+	Fingerprint string `json:"fingerprint,omitempty"` // identity events
+	Claimed     string `json:"claimed,omitempty"`     // conflict: the device that was claimed, where it is not Enrollment
+
+	Subject string `json:"subject,omitempty"` // secret events: "UnlockToken" or "BootstrapToken"
+	Reason  string `json:"reason,omitempty"`  // why, in words; never a secret
+}
