@@ -1,0 +1,85 @@
+// Package profile makes and reads configuration profiles.
+//
+// A [Profile] is a list of payloads under a header; [Profile.Encode] writes it as a property list, byte for byte the same
+// for the same value, and [Parse] reads it back, plain or signed. [CMSSigner] signs.
+//
+// The first profile that a device gets follows Apple's advice to hold only the basics: the certificates of the trust
+// chain, one identity, and the MDM payload. [Enrollment] builds it and [ValidateEnrollment] checks it, whoever built
+// it. Everything else is installed by command afterwards, so that it can be replaced by command, too.
+package profile
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// ContentType is the media type of a profile, signed or not.
+const ContentType = "application/x-apple-aspen-config"
+
+// Profile is a configuration profile: Apple's "TopLevel" keys and the payloads.
+type Profile struct {
+	// Identifier is the PayloadIdentifier, in reverse DNS form. A profile replaces the installed one of the same
+	// identifier. Required.
+	Identifier string
+	// UUID is the PayloadUUID; empty: derived from Identifier, so that a rebuilt profile is the same byte for byte.
+	UUID         string
+	DisplayName  string
+	Description  string
+	Organization string
+	Scope        Scope
+
+	RemovalDisallowed    bool              // the user cannot remove it; supervised iOS and tvOS, macOS
+	RemovalDate          time.Time         // removed by itself then
+	DurationUntilRemoval time.Duration     // removed by itself after this time; the earlier of both wins
+	ExpirationDate       time.Time         // PayloadExpirationDate, for profiles that came over the air
+	ConsentText          map[string]string // by language, "default" for others
+	Payloads             []Payload
+}
+
+// Scope says for whom a profile is on macOS.
+type Scope string
+
+// The scopes. Empty leaves the key out, which macOS reads as User.
+const (
+	ScopeSystem Scope = "System"
+	ScopeUser   Scope = "User"
+)
+
+// Payload is one payload. The types of this package implement it, [Raw] carries any other. A type of your own is
+// encoded by its plist tags and should embed [Common].
+type Payload interface {
+	// PayloadType is Apple's name of the type, as "com.apple.mdm".
+	PayloadType() string
+}
+
+// Common has the keys that every payload has besides its type. Empty ones are filled in by [Profile.Encode]: the
+// identifier from the profile's and the payload's type and place, the UUID from the identifier.
+type Common struct {
+	Identifier   string `plist:"PayloadIdentifier,omitempty"`
+	UUID         string `plist:"PayloadUUID,omitempty"`
+	DisplayName  string `plist:"PayloadDisplayName,omitempty"`
+	Description  string `plist:"PayloadDescription,omitempty"`
+	Organization string `plist:"PayloadOrganization,omitempty"`
+}
+
+// Builder makes the profile for one enrollment at the moment of delivery, so that what it holds (a challenge, a host
+// name) is fresh. It is safe for concurrent use.
+type Builder interface {
+	Build(ctx context.Context, e *mdm.Enrollment) (*Profile, error)
+}
+
+// Signer wraps an encoded profile in CMS. It is safe for concurrent use.
+type Signer interface {
+	Sign(ctx context.Context, profile []byte) ([]byte, error)
+}
+
+// UUID returns the UUID that a profile or payload with this identifier has if it names none: always the same.
+func UUID(identifier string) string {
+	// A name-based UUID (RFC 9562, version 5) in the namespace of DNS names, which reverse DNS identifiers resemble.
+	return strings.ToUpper(uuid.NewSHA1(uuid.NameSpaceDNS, []byte(identifier)).String())
+}

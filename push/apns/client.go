@@ -1,0 +1,186 @@
+// Package apns wakes devices through the Apple Push Notification service.
+//
+// A [Client] is a [push.Pusher]. It speaks HTTP/2 with one long-lived connection per push certificate, takes a renewed
+// certificate without a restart, and tells what became of each push in the terms of package push: APNs' reasons are
+// turned into outcomes in one table, [Reason.Outcome].
+//
+// Sources: Apple, "Sending notification requests to APNs" and "Handling notification responses from APNs"; for MDM's
+// payload, Apple's MDM Protocol Reference, "MDM Push Notifications".
+package apns
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/push"
+)
+
+// The hosts of APNs. The ones with a port are the same services, for networks that let port 443 go through a proxy
+// only. MDM devices use production unless their MDM payload says UseDevelopmentAPNS.
+const (
+	Production     = "https://api.push.apple.com"
+	ProductionAlt  = "https://api.push.apple.com:2197"
+	Development    = "https://api.sandbox.push.apple.com"
+	DevelopmentAlt = "https://api.sandbox.push.apple.com:2197"
+)
+
+// Client pushes through APNs. A literal with Certificates is ready for use; every other field has a safe default. It is
+// safe for concurrent use and must not be copied or changed after its first use.
+type Client struct {
+	// Certificates is asked for the certificate of each topic at every Push. When it returns another one than before,
+	// new pushes take a new connection, and the old one is closed once its pushes are answered.
+	Certificates push.Certificates
+
+	Host         string                                // "": Production
+	Expiration   time.Duration                         // how long APNs keeps a push for a device that is off; 0: 7 days, Apple allows up to 30
+	Concurrency  int                                   // pushes in flight, of all calls together; 0: 100
+	Timeout      time.Duration                         // of one push, its repetition included; 0: 30 s
+	PingInterval time.Duration                         // how long a connection may be silent before it is probed; it is given up after 10 s more, or as long if that is less; 0: 15 s
+	Proxy        func(*http.Request) (*url.URL, error) // nil: http.ProxyFromEnvironment
+	RootCAs      *x509.CertPool                        // whom to trust as APNs; nil: the system's roots
+	Clock        func() time.Time                      // nil: time.Now
+
+	// CertificatePause is how long nothing is sent with a certificate that APNs refused; pushes in that time share the
+	// BadCertificate result. A new certificate ends it. 0: 1 min.
+	CertificatePause time.Duration
+	// Settle is how long after a TokenUpdate a refusal of its token is doubted, since APNs may not know a token yet that
+	// a device has sent already: until then Invalid becomes Retry, due at the end of that time. 0: 5 min; negative:
+	// never doubt.
+	Settle time.Duration
+
+	once  sync.Once
+	slots chan struct{}
+	mu    sync.Mutex
+	links map[string]*link // by topic
+}
+
+var _ push.Pusher = (*Client)(nil)
+
+// Push implements [push.Pusher]. Failures of single pushes and of certificates are results; what is not answered when
+// ctx ends has the outcome Retry. The error is for a Client that is configured wrongly.
+func (c *Client) Push(ctx context.Context, targets []push.Target) ([]push.Result, error) {
+	to, err := c.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	routes := routes{}
+	defer routes.release()
+	c.find(ctx, routes, to, targets)
+	c.once.Do(func() { c.slots = make(chan struct{}, orDefault(c.Concurrency, 100)) })
+	results := make([]push.Result, len(targets))
+	var wg sync.WaitGroup
+	for i, t := range targets {
+		select {
+		case <-ctx.Done():
+			results[i] = c.failure(t, push.Retry, context.Cause(ctx))
+			continue
+		case c.slots <- struct{}{}:
+		}
+		wg.Go(func() {
+			defer func() { <-c.slots }()
+			results[i] = c.pushOne(ctx, to, routes[t.Topic], t)
+		})
+	}
+	wg.Wait()
+	return results, nil
+}
+
+// CloseIdleConnections closes the connections that no push waits on, and the others when their pushes are answered. The
+// Client stays usable.
+func (c *Client) CloseIdleConnections() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for topic, l := range c.links {
+		delete(c.links, topic)
+		l.retire()
+	}
+}
+
+// endpoint is where APNs is.
+type endpoint struct {
+	addr string // host:port
+	base string // URL that a token is appended to
+}
+
+func (c *Client) endpoint() (endpoint, error) {
+	const op = "apns.Client.Push"
+	if c.Certificates == nil {
+		return endpoint{}, mdm.Errorf(mdm.Internal, op, "Client.Certificates is required")
+	}
+	host := c.Host
+	if host == "" {
+		host = Production
+	}
+	u, err := url.Parse(host)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return endpoint{}, mdm.Errorf(mdm.Internal, op, "Client.Host is not of the form https://host")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return endpoint{addr: net.JoinHostPort(u.Hostname(), port), base: "https://" + u.Host + "/3/device/"}, nil
+}
+
+// pushOne contains panics, which would end the whole program here.
+func (c *Client) pushOne(ctx context.Context, to endpoint, r route, t push.Target) (result push.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			result = c.failure(t, push.Retry, fmt.Errorf("apns: panic: %v", p))
+		}
+	}()
+	if r.link == nil {
+		return c.failure(t, r.outcome, r.err)
+	}
+	if refused, ok := r.link.refusal(c.now()); ok {
+		refused.Target, refused.At = t, c.now()
+		return refused
+	}
+	result = c.send(ctx, to, r.link, t)
+	if result.Outcome == push.BadCertificate {
+		r.link.refuse(result, c.now().Add(orDefault(c.CertificatePause, time.Minute)))
+	}
+	return c.doubt(result)
+}
+
+// doubt puts off the verdict on a token that is new.
+func (c *Client) doubt(r push.Result) push.Result {
+	settled := r.Target.TokenUpdatedAt.Add(c.settle())
+	if r.Outcome == push.Invalid && r.At.Before(settled) {
+		r.Outcome, r.Since, r.Retry = push.Retry, time.Time{}, settled
+	}
+	return r
+}
+
+func (c *Client) settle() time.Duration {
+	if c.Settle < 0 {
+		return 0
+	}
+	return orDefault(c.Settle, 5*time.Minute)
+}
+
+// failure is the result of a push that was not answered.
+func (c *Client) failure(t push.Target, o push.Outcome, err error) push.Result {
+	return push.Result{Target: t, Outcome: o, At: c.now(), Err: err}
+}
+
+func (c *Client) now() time.Time {
+	if c.Clock != nil {
+		return c.Clock()
+	}
+	return time.Now()
+}
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}

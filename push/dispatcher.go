@@ -1,0 +1,254 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Dispatcher takes due intents from a Store, hands them to a Pusher and settles them. Any number of processes may run
+// one on the same database. Its zero fields take the defaults given; Store and Pusher are required. It must not be
+// copied after first use.
+type Dispatcher struct {
+	Store  Store
+	Pusher Pusher
+
+	Interval time.Duration // between looks at the Store when nobody calls Notify; 0: 1 s
+	Batch    int           // intents taken at once; 0: 500
+	Parallel int           // batches in flight, so that a stalled one does not hold up the others; 0: 4
+	Lease    time.Duration // how long intents are ours; a batch is given up after three quarters of it; 0: 2 min
+
+	// Backoff says how long to wait after the given number of failures in a row (1, 2, …) of one target, where the
+	// Pusher did not say. They are counted in memory. nil: 15 s, doubled each time up to 1 h, less a random part of
+	// up to a half.
+	Backoff func(failures int) time.Duration
+	Clock   func() time.Time // nil: time.Now
+	Logger  *slog.Logger     // nil: nothing is logged
+
+	once     sync.Once
+	notify   chan struct{}
+	failures failures
+}
+
+// Notify makes Run look for intents at once. It never blocks, and many calls are as good as one: call it after every
+// commit that left a push.
+func (d *Dispatcher) Notify() {
+	select {
+	case d.wake() <- struct{}{}:
+	default: // a look is due already
+	}
+}
+
+func (d *Dispatcher) wake() chan struct{} {
+	d.once.Do(func() { d.notify = make(chan struct{}, 1) })
+	return d.notify
+}
+
+// Run pushes what becomes due until ctx ends, and returns the cause of that once everything in flight is settled.
+// Failures of the Store are logged and tried again.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	r := d.newRound(ctx)
+	defer r.wait()
+	ticker := time.NewTicker(orDefault(d.Interval, time.Second))
+	defer ticker.Stop()
+	for {
+		if err := r.take(); err != nil && ctx.Err() == nil {
+			d.log(ctx, slog.LevelWarn, "pushes wait", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		case <-d.wake():
+		}
+	}
+}
+
+// Flush pushes what is due now and returns when it is settled. The error is the Store's; failed pushes are settled,
+// too.
+func (d *Dispatcher) Flush(ctx context.Context) error {
+	r := d.newRound(ctx)
+	err := r.take()
+	return errors.Join(err, r.wait())
+}
+
+// round runs batches side by side, at most Parallel of them.
+type round struct {
+	d     *Dispatcher
+	ctx   context.Context // of the Run or Flush that the round is a part of
+	slots chan struct{}
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	err   error // the first one of a batch
+}
+
+func (d *Dispatcher) newRound(ctx context.Context) *round {
+	return &round{d: d, ctx: ctx, slots: make(chan struct{}, orDefault(d.Parallel, 4))}
+}
+
+// take starts batches until nothing is due.
+func (r *round) take() error {
+	for {
+		select {
+		case <-r.ctx.Done():
+		case r.slots <- struct{}{}:
+		}
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		targets, err := r.d.due(r.ctx)
+		if err != nil || len(targets) == 0 {
+			<-r.slots
+			return err
+		}
+		r.wg.Go(func() {
+			defer func() { <-r.slots }()
+			r.note(r.d.deliver(r.ctx, targets))
+		})
+	}
+}
+
+func (r *round) note(err error) {
+	if err == nil {
+		return
+	}
+	r.d.log(r.ctx, slog.LevelWarn, "pushes not settled", slog.Any("error", err))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *round) wait() error {
+	r.wg.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+func (d *Dispatcher) due(ctx context.Context) ([]Target, error) {
+	targets, err := d.Store.DuePushes(ctx, d.now(), orDefault(d.Batch, 500), d.lease())
+	if err != nil {
+		return nil, fmt.Errorf("push: due pushes: %w", err)
+	}
+	return targets, nil
+}
+
+// deliver pushes one batch and settles it, even if ctx has ended meanwhile.
+func (d *Dispatcher) deliver(ctx context.Context, targets []Target) error {
+	pushing, stop := context.WithTimeout(ctx, d.lease()/4*3)
+	results := d.pushAll(pushing, targets)
+	stop()
+	for i := range results {
+		results[i].Target = targets[i]
+		d.schedule(ctx, &results[i])
+	}
+	d.report(ctx, results)
+	settling, stop := context.WithTimeout(context.WithoutCancel(ctx), d.lease()/4)
+	defer stop()
+	if err := d.Store.Feedback(settling, results); err != nil {
+		return fmt.Errorf("push: feedback: %w", err)
+	}
+	return nil
+}
+
+var (
+	errPanic = errors.New("push: the pusher panicked")
+	errCount = errors.New("push: the pusher did not return one result per target")
+)
+
+// pushAll always has one result per target. A batch that made the Pusher panic is halved until the bad target is alone,
+// so that it does not hold up the others for ever.
+func (d *Dispatcher) pushAll(ctx context.Context, targets []Target) []Result {
+	results, err := d.push(ctx, targets)
+	switch n := len(targets); {
+	case err == nil:
+		return results
+	case errors.Is(err, errPanic) && n > 1 && ctx.Err() == nil:
+		return append(d.pushAll(ctx, targets[:n/2]), d.pushAll(ctx, targets[n/2:])...)
+	}
+	d.log(ctx, slog.LevelWarn, "push failed", slog.Int("targets", len(targets)), slog.Any("error", err))
+	return allRetry(targets, err)
+}
+
+// push contains panics: one bad target must not end all pushing.
+func (d *Dispatcher) push(ctx context.Context, targets []Target) (results []Result, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errPanic, r)
+		}
+	}()
+	results, err = d.Pusher.Push(ctx, targets)
+	if err == nil && len(results) != len(targets) {
+		err = errCount
+	}
+	return results, err
+}
+
+func allRetry(targets []Target, err error) []Result {
+	results := make([]Result, len(targets))
+	for i := range results {
+		results[i] = Result{Outcome: Retry, Err: err}
+	}
+	return results
+}
+
+// report logs what an operator can act upon: a line per batch and topic for a bad certificate, a line per batch for what
+// is put off, a line per push that was rejected.
+func (d *Dispatcher) report(ctx context.Context, results []Result) {
+	if d.Logger == nil {
+		return
+	}
+	bad, off := map[string]int{}, 0
+	for _, r := range results {
+		switch r.Outcome {
+		case BadCertificate:
+			if bad[r.Target.Topic]++; bad[r.Target.Topic] == 1 {
+				d.log(ctx, slog.LevelError, "bad push certificate", attrs(r)...)
+			}
+		case Retry:
+			if off++; off == 1 {
+				d.log(ctx, slog.LevelWarn, "pushes put off, the first of them", attrs(r)...)
+			}
+		case Rejected:
+			d.log(ctx, slog.LevelError, "push rejected", attrs(r)...)
+		}
+	}
+}
+
+func attrs(r Result) []slog.Attr {
+	all := []slog.Attr{
+		slog.String("enrollment", r.Target.Enrollment.String()), slog.String("topic", r.Target.Topic),
+		slog.Int("status", r.Status), slog.String("reason", r.Reason),
+	}
+	if r.Err != nil {
+		all = append(all, slog.Any("error", r.Err))
+	}
+	return all
+}
+
+func (d *Dispatcher) log(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {
+	if d.Logger != nil {
+		d.Logger.LogAttrs(ctx, level, msg, attrs...)
+	}
+}
+
+func (d *Dispatcher) now() time.Time {
+	if d.Clock != nil {
+		return d.Clock()
+	}
+	return time.Now()
+}
+
+func (d *Dispatcher) lease() time.Duration { return orDefault(d.Lease, 2*time.Minute) }
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,52 @@
+package push
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+)
+
+// InvalidToken is a device token that was found dead, and when.
+type InvalidToken struct {
+	Token []byte
+	Since time.Time
+}
+
+// ReadFeedback yields what the Feedback Service of APNs' former binary interface sent: Apple's "MDM Best Practices" ask
+// to poll it. Apple shut it down on 31 March 2021 and tells the same in 410 answers, which push/apns turns into
+// Invalid results; this is for recordings and simulations. A tuple is a time in seconds (4 bytes, big-endian), a length
+// (2 bytes) and a token. An input that ends within a tuple yields io.ErrUnexpectedEOF last.
+//
+// Act upon a token only if its Since is not before the last TokenUpdate that brought it.
+func ReadFeedback(r io.Reader) iter.Seq2[InvalidToken, error] {
+	return func(yield func(InvalidToken, error) bool) {
+		for {
+			token, err := readFeedback(r)
+			if err == io.EOF || !yield(token, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func readFeedback(r io.Reader) (InvalidToken, error) {
+	var head [6]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		if err == io.EOF {
+			return InvalidToken{}, err
+		}
+		return InvalidToken{}, fmt.Errorf("push: feedback: %w", err)
+	}
+	token := make([]byte, binary.BigEndian.Uint16(head[4:]))
+	if _, err := io.ReadFull(r, token); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return InvalidToken{}, fmt.Errorf("push: feedback: %w", err)
+	}
+	since := time.Unix(int64(binary.BigEndian.Uint32(head[:])), 0).UTC()
+	return InvalidToken{Token: token, Since: since}, nil
+}

@@ -1,0 +1,100 @@
+// Package push wakes devices. A push tells a device to connect; it carries nothing else (Apple: the payload is the
+// PushMagic alone).
+//
+// Whoever queues a command leaves an intent to push in the same transaction. A [Dispatcher] takes what is due from the
+// [Store], after that transaction is committed, and hands it to a [Pusher]; push/apns has the one that talks to Apple.
+// Intents of one enrollment are coalesced, and an enrollment that ended has none.
+package push
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// Pusher wakes targets and returns one Result each, in the order of targets. The error is for failures of the whole
+// call: if it is not nil there are no results. It is safe for concurrent use.
+type Pusher interface {
+	Push(ctx context.Context, targets []Target) ([]Result, error)
+}
+
+// Certificates finds the push certificate of a topic. It is called often and answers quickly; callers do not cache.
+// Without one for the topic it returns a NotFound error.
+type Certificates interface {
+	PushCertificate(ctx context.Context, topic string) (*tls.Certificate, error)
+}
+
+// Store is the outbox of pushes.
+type Store interface {
+	// DuePushes takes up to max intents that are due and leases them until lease from now: they are not handed out again
+	// before. Channels that are not enrolled are left out.
+	DuePushes(ctx context.Context, now time.Time, max int, lease time.Duration) ([]Target, error)
+	// Feedback settles leased intents: it removes those that were delivered or can never be, and puts off those to be
+	// retried until their Result.Retry. An intent that was renewed since it was leased stays. An Invalid result is
+	// acted upon only if its Since is not before the channel's last TokenUpdate; then its push token is dropped, an
+	// EventPushFailed is left, and there are no pushes to it until its next TokenUpdate.
+	Feedback(ctx context.Context, results []Result) error
+	// Wake leaves an intent for every target that is enrolled, due at due. It returns how many.
+	Wake(ctx context.Context, to mdm.Targets, due time.Time) (int, error)
+}
+
+// CertificateStore keeps push certificates, their private keys sealed.
+type CertificateStore interface {
+	Certificates
+	// SavePushCertificate stores c under its topic, in place of a former one.
+	SavePushCertificate(ctx context.Context, c Certificate) error
+	// PushTopics lists the topics that have a certificate, in order, with the end of each certificate's validity.
+	PushTopics(ctx context.Context) ([]Topic, error)
+}
+
+// Topic is a push topic and how long its certificate is valid.
+type Topic struct {
+	Name     string
+	NotAfter time.Time
+}
+
+// Target is a channel to wake.
+type Target struct {
+	Enrollment     mdm.EnrollmentID
+	Topic          string
+	Token          []byte // APNs device token, 1 to 100 bytes
+	Magic          string // PushMagic
+	TokenUpdatedAt time.Time
+}
+
+// Outcome classifies what became of a push.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Delivered      Outcome = iota + 1 // accepted by APNs, which does not mean that the device has it
+	Invalid                           // the token is dead or belongs to another topic: wait for a TokenUpdate
+	Retry                             // a passing failure; again at Result.Retry
+	Rejected                          // a bug or a wrong configuration: a retry would fail alike
+	BadCertificate                    // the push certificate is missing, expired, revoked or wrong: stop and tell the operator
+)
+
+var outcomeNames = [...]string{"none", "delivered", "invalid", "retry", "rejected", "bad-certificate"}
+
+// String returns the outcome in a word.
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return "unknown"
+}
+
+// Result is what became of a push.
+type Result struct {
+	Target  Target
+	Outcome Outcome
+	Status  int    // of HTTP; 0 if no answer came
+	Reason  string // APNs' word, as "BadDeviceToken"
+	APNsID  string
+	Since   time.Time // Invalid: since when APNs knows (410), or when it answered
+	Retry   time.Time // Retry: when to try again
+	At      time.Time
+	Err     error // the cause, where no answer came
+}
