@@ -1,0 +1,218 @@
+package command
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/identity"
+)
+
+// Store keeps queues and results. It is safe for concurrent use by many goroutines and, on a shared database, by many
+// processes.
+type Store interface {
+	Exchanger // the device's side
+	Enqueuer  // the server's side
+	Inspector // the operator's side
+}
+
+// Exchanger is the device's side of the queue.
+type Exchanger interface {
+	// Exchange records a report and returns the next command, or nil to end the session. It is one atomic step: it loads
+	// the caller's standing, asks admit, and then changes the binding, result, queue, push and events together or not at
+	// all. If the verdict has an error, what the verdict asks for is written and that error is returned.
+	//
+	// A report for an unknown, finished or foreign UUID, and one with an unknown status, is kept aside (EventReportAside)
+	// and is answered like an Idle one that does not begin a session. It is not an error: a device repeats for ever what
+	// is refused. A report that equals the one that finished its command is a repetition and leaves nothing.
+	//
+	// The command offered is the first of the channel by priority, then by sequence, among those that are open, due
+	// (NotBefore), alive (NotAfter) and not deferred in this session. An Idle report begins a session: deferred commands
+	// become eligible again, in their old places. If a channel is not Enrolled, nothing is offered.
+	//
+	// When the session ends with deferred commands, a push is left: after [DeferredPush] if the last status was not
+	// NotNow (the device will not poll by itself), else after [SafetyPush].
+	Exchange(ctx context.Context, r *Report, admit func(*identity.Standing) identity.Verdict) (*Offer, error)
+}
+
+// Enqueuer is the server's side of the queue.
+type Enqueuer interface {
+	// Enqueue puts o on the queue of every target and leaves a push for each, all in one transaction. Targets that
+	// cannot have it (unknown, not enrolled) are refused one by one and do not hinder the others. The body is stored
+	// once. An order with a UUID that the store knows already is not queued twice: its Receipt counts the targets that
+	// have it as Queued, so that a caller may repeat an Enqueue whose answer it lost; a UUID with another body is
+	// refused as Malformed.
+	Enqueue(ctx context.Context, o Order) (Receipt, error)
+	// Cancel withdraws a command from the queues where it has no final answer, and returns from how many. An answer that
+	// still comes is kept aside. An empty from means every queue.
+	Cancel(ctx context.Context, uuid string, from mdm.Targets) (int, error)
+}
+
+// Inspector is the operator's view of the queues. Reads only.
+type Inspector interface {
+	// Entries yields what q selects, ordered by enrollment, then Seq. After a non-nil error it yields no more.
+	Entries(ctx context.Context, q Query) iter.Seq2[Entry, error]
+	// Aside yields the reports that were kept aside, ordered by their number, from after on. A limit of 0 is no limit.
+	Aside(ctx context.Context, tenant string, after int64, limit int) iter.Seq2[Aside, error]
+}
+
+// Delays of the pushes that a session leaves behind when it ends with deferred commands (Apple's command protocol: a
+// device polls by itself only if NotNow was the last thing it said).
+const (
+	DeferredPush = 5 * time.Minute
+	SafetyPush   = time.Hour
+)
+
+// Order asks for one command on the queues of many.
+type Order struct {
+	Command Command     // a typed command or a Raw one
+	To      mdm.Targets // zero is nobody
+	UUID    string      // the CommandUUID; empty: a random one. At most 255 printable bytes
+
+	Priority Priority
+	// Collapse, if not empty, is a key of which one open command per enrollment is enough: while one is open, another
+	// is not queued and counts as Collapsed.
+	Collapse string
+	// Supersede turns Collapse around: open commands with the key that were not sent yet are canceled, and this one is
+	// queued.
+	Supersede bool
+
+	NotBefore time.Time // not offered earlier; zero: at once
+	NotAfter  time.Time // not offered later, and expired then; zero: no limit
+	NoPush    bool      // do not wake the device
+}
+
+// Priority orders the queue of one enrollment. Within a class commands keep the order in which they were queued.
+type Priority int8
+
+// The classes, most urgent first. The zero value is Normal.
+const (
+	Security  Priority = -30 // lock, erase, lost mode
+	Renewal   Priority = -20 // identities and the MDM profile
+	Profiles  Priority = -10
+	Normal    Priority = 0
+	Inventory Priority = 10 // queries that can wait
+)
+
+// Receipt says what Enqueue did. The order is on every queue that it counts when Enqueue returns.
+type Receipt struct {
+	UUID       string
+	Queued     int
+	Collapsed  int
+	Refused    []Refusal // at most MaxRefusals
+	RefusedAll int
+}
+
+// MaxRefusals bounds the list in a Receipt; its RefusedAll has the whole count.
+const MaxRefusals = 1000
+
+// Refusal is a target that did not get a command, and why.
+type Refusal struct {
+	Enrollment mdm.EnrollmentID
+	Err        error
+}
+
+// Report is what a device says when it connects: that it is idle, or what became of a command.
+type Report struct {
+	ID          mdm.EnrollmentID
+	Channel     mdm.Channel
+	Fingerprint mdm.Fingerprint
+
+	Status      Status
+	CommandUUID string
+	Raw         []byte // the message as it came; kept as the result
+
+	// UserConfiguration: a Mac in Setup Assistant that takes only passcode policies, then DeviceConfigured, and answers
+	// NotNow to everything else. Only commands with those Traits are offered.
+	UserConfiguration bool
+
+	At time.Time
+}
+
+// Offer is the command to send to a device.
+type Offer struct {
+	UUID        string
+	RequestType string
+	Body        []byte // the whole message, an XML property list
+}
+
+// State is where a command stands on one queue.
+type State uint8
+
+// The states. Queued, Sent and Deferred are open; the others are final and never change again.
+const (
+	Queued       State = iota + 1
+	Sent               // offered at least once; not answered
+	Deferred           // answered NotNow in this session
+	Acknowledged       // done, or at least accepted
+	Failed             // answered Error
+	FormatError        // answered CommandFormatError
+	Canceled           // withdrawn, superseded, or of a former generation
+	Expired            // NotAfter passed
+	Presumed           // an EraseDevice that was sent and never answered before the device enrolled anew: executed, probably
+)
+
+// Open reports whether s is not final.
+func (s State) Open() bool { return s >= Queued && s <= Deferred }
+
+var stateNames = [...]string{"none", "queued", "sent", "deferred", "acknowledged", "failed", "format-error", "canceled", "expired", "presumed"}
+
+// String returns the state in a word.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "unknown"
+}
+
+// Entry is one command on one queue, open or finished.
+type Entry struct {
+	Enrollment  mdm.EnrollmentID
+	Generation  mdm.Generation
+	Seq         int64 // increases within an enrollment
+	UUID        string
+	RequestType string
+	State       State
+	Priority    Priority
+	Collapse    string
+	NotBefore   time.Time
+	NotAfter    time.Time
+
+	QueuedAt   time.Time
+	SentAt     time.Time // last time
+	Sends      int
+	DeferredAt time.Time // last NotNow
+	Deferrals  int
+	FinishedAt time.Time
+	Note       string // why it was canceled
+
+	Body   []byte // with Query.Bodies
+	Result []byte // with Query.Results: the raw report that finished it
+}
+
+// Query selects entries. Every set field must match.
+type Query struct {
+	Tenant  string
+	From    mdm.EnrollmentID // the queue of one channel; zero: of all
+	UUID    string
+	States  []State // any of them; empty: any
+	Bodies  bool    // fill in Body
+	Results bool    // fill in Result
+
+	// AfterEnrollment and AfterSeq page through the result: only entries after that one. Limit 0 is no limit.
+	AfterEnrollment mdm.EnrollmentID
+	AfterSeq        int64
+	Limit           int
+}
+
+// Aside is a report that fits no open command, kept for inspection.
+type Aside struct {
+	Number      int64
+	Enrollment  mdm.EnrollmentID
+	At          time.Time
+	Status      Status
+	CommandUUID string
+	Reason      string
+	Raw         []byte
+}
