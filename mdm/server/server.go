@@ -1,0 +1,193 @@
+// Package server turns the parts of the library into an http.Handler that devices talk to.
+//
+//	h, err := server.New(server.Config{
+//		Stores:    db.Stores(),
+//		Extractor: identity.TLS(),
+//		Validator: issuedByUs,
+//		Pusher:    &apns.Client{Certificates: db.Stores().PushCertificates},
+//	})
+//
+// The handler serves both halves of the protocol on one URL and tells them apart by content type, as devices send them.
+// [Server.Run] does the work that is not anybody's request: it sends pushes and delivers events.
+//
+// The way of a request: its size is limited, then the certificate is extracted, then the property list is scanned in
+// one bounded pass, then the certificate is validated, and only then is it decoded and applied, in one call of a store.
+// It is the one place where an error becomes an HTTP status; see [StatusOf].
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gomdm/applemdm/checkin"
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm/event"
+	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/profile"
+	"github.com/gomdm/applemdm/push"
+	"github.com/gomdm/applemdm/storage"
+)
+
+// Defaults of [Config].
+const (
+	DefaultMaxBody     = 8 << 20
+	DefaultReadTimeout = 30 * time.Second
+)
+
+// Config says what a server is made of.
+type Config struct {
+	Stores    storage.Stores     // Checkin and Command are required; others switch features on
+	Extractor identity.Extractor // required: where the client certificate is taken from
+	Validator identity.Validator // required: whether it is acceptable
+	Pusher    push.Pusher        // nil: no pushes are sent; devices connect when they please
+
+	// Identity holds the choices about who may speak for an enrollment; the zero value is the careful one.
+	Identity identity.Policy
+	// Checkin has the hooks of the check-in protocol. Its Store, Escrow and Identity are filled in by New where they
+	// are not set.
+	Checkin checkin.Service
+	// Wrap, if not nil, puts a handler of yours around the check-in service: to see every message, or to answer some.
+	Wrap func(checkin.Handler) checkin.Handler
+
+	// Consumers get the events, each by its own name and at its own pace. Stores.Events is required for it.
+	Consumers map[string]event.Consumer
+
+	Tenant      func(*http.Request) string // nil: one tenant, ""
+	MaxBody     int64                      // bytes; 0: DefaultMaxBody
+	ReadTimeout time.Duration              // for the whole body; 0: DefaultReadTimeout, negative: none
+	Logger      *slog.Logger               // one record for each request; nil: nothing is logged
+	Clock       func() time.Time           // nil: time.Now
+}
+
+// Server answers devices. Make it with New; it is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	checkin checkin.Handler
+	service *checkin.Service
+	command *command.Service
+	pushes  *push.Dispatcher
+	events  []*event.Dispatcher
+}
+
+// New checks cfg and returns a server. The error has a line for each thing that is missing.
+func New(cfg Config) (*Server, error) {
+	var missing []error
+	require := func(ok bool, what string) {
+		if !ok {
+			missing = append(missing, fmt.Errorf("server: %s", what))
+		}
+	}
+	require(cfg.Stores.Checkin != nil, "Config.Stores.Checkin is required")
+	require(cfg.Stores.Command != nil, "Config.Stores.Command is required")
+	require(cfg.Extractor != nil, "Config.Extractor is required")
+	require(cfg.Validator != nil, "Config.Validator is required")
+	require(cfg.Pusher == nil || cfg.Stores.Push != nil, "Config.Pusher needs Stores.Push")
+	require(len(cfg.Consumers) == 0 || cfg.Stores.Events != nil, "Config.Consumers needs Stores.Events")
+	if len(missing) > 0 {
+		return nil, errors.Join(missing...)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.MaxBody <= 0 {
+		cfg.MaxBody = DefaultMaxBody
+	}
+	if cfg.ReadTimeout == 0 {
+		cfg.ReadTimeout = DefaultReadTimeout
+	}
+	s := &Server{cfg: cfg}
+	s.wire()
+	return s, nil
+}
+
+// wire makes the parts out of the configuration.
+func (s *Server) wire() {
+	service := s.cfg.Checkin
+	if service.Store == nil {
+		service.Store = s.cfg.Stores.Checkin
+	}
+	if service.Escrow == nil {
+		service.Escrow = s.cfg.Stores.Escrow
+	}
+	service.Identity = s.cfg.Identity
+	s.service = &service
+	s.checkin = s.service
+	if s.cfg.Wrap != nil {
+		s.checkin = s.cfg.Wrap(s.checkin)
+	}
+	s.command = &command.Service{Store: s.cfg.Stores.Command, Policy: s.cfg.Identity}
+	if s.cfg.Pusher != nil {
+		s.pushes = &push.Dispatcher{Store: s.cfg.Stores.Push, Pusher: s.cfg.Pusher, Logger: s.cfg.Logger}
+	}
+	for name, consumer := range s.cfg.Consumers {
+		s.events = append(s.events, &event.Dispatcher{Log: s.cfg.Stores.Events, Name: name, Consumer: consumer, Logger: s.cfg.Logger})
+	}
+}
+
+// Checkin returns the check-in service, for what operators ask of it, as ending an enrollment.
+func (s *Server) Checkin() *checkin.Service { return s.service }
+
+// Uses says which optional parts of the protocol this server answers, for the capabilities in an enrollment profile.
+func (s *Server) Uses() profile.Uses {
+	return profile.Uses{
+		UserChannels:   true,
+		BootstrapToken: s.service.Escrow != nil,
+		GetToken:       len(s.service.Tokens) > 0,
+	}
+}
+
+// Run sends pushes and delivers events until ctx ends, and returns the cause of that. Any number of processes may run it
+// on one database.
+func (s *Server) Run(ctx context.Context) error {
+	if w := s.cfg.Stores.Watch; w != nil {
+		defer w.Watch(s.changed)()
+	}
+	var group sync.WaitGroup
+	for _, run := range s.runners() {
+		group.Go(func() { _ = run(ctx) }) // ends with ctx only
+	}
+	<-ctx.Done()
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+func (s *Server) runners() []func(context.Context) error {
+	var all []func(context.Context) error
+	if s.pushes != nil {
+		all = append(all, s.pushes.Run)
+	}
+	for _, d := range s.events {
+		all = append(all, d.Run)
+	}
+	return all
+}
+
+// changed passes on what a store has committed, so that nothing waits for the next look.
+func (s *Server) changed(c storage.Change) {
+	if c.Pushes && s.pushes != nil {
+		s.pushes.Notify()
+	}
+	if c.Events {
+		for _, d := range s.events {
+			d.Notify()
+		}
+	}
+}
+
+// Flush sends the pushes and delivers the events that are due now, and returns when that is done. Run does the same in
+// the background; Flush is for tests and for shutting down.
+func (s *Server) Flush(ctx context.Context) error {
+	var errs []error
+	for _, d := range s.events {
+		errs = append(errs, d.Flush(ctx))
+	}
+	if s.pushes != nil {
+		errs = append(errs, s.pushes.Flush(ctx))
+	}
+	return errors.Join(errs...)
+}
