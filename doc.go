@@ -1,0 +1,44 @@
+// Package applemdm is an embeddable library for Apple Mobile Device Management: the whole of the MDM protocol and
+// Apple's "MDM Best Practices" as code. It has no code of its own; this page is the map.
+//
+// # From a request to an answer
+//
+// Devices talk to an [http.Handler] that package mdm/server makes of the parts:
+//
+//	body, within limits → Extractor: which certificate → scan of the property list → Validator: is it ours
+//	  → checkin.Service or command.Service → one call of a store, one transaction → reply
+//
+// Whoever queues a command leaves a push in the same transaction; whatever happens leaves an event in it. [Server.Run]
+// sends the pushes and delivers the events.
+//
+// # The packages, from the ground up
+//
+// A package imports only packages of the floors below its own.
+//
+//   - mdm: the vocabulary. Enrollment ids, generations, access rights, error codes, secrets, events.
+//   - mdm/identity: who is calling. Extractors, validators, and the rules that bind certificates to devices.
+//   - mdm/event: delivers events, at least once and in order.
+//   - mdm/scep: issues client identities, by SCEP or as PKCS#12.
+//   - profile: builds, checks, signs and reads profiles; the initial profile above all.
+//   - push, push/apns: wakes devices; the provider that talks to Apple.
+//   - checkin: the check-in half of the protocol. What a message means is decided here.
+//   - command: the command half. Queues, results, typed and raw commands.
+//   - storage: gathers what the packages above ask of a database.
+//   - storage/memory, storage/sqlite: two stores. storage/storagetest: the suite that every store passes.
+//   - mdm/server: the handler, and the one place where errors become HTTP.
+//   - mdm/mdmtest: simulated devices and a fake APNs, for your integration tests, too.
+//   - examples: programs. Begin with examples/quickstart and examples/embed.
+//
+// # What you implement
+//
+// Nothing, to begin with. With a database of your own: [checkin.Store] and [command.Store], seven methods, and then the
+// other interfaces of [storage.Stores] as you need them; storagetest.Run tells when they are right. With an identity
+// system of your own: one [identity.ValidatorFunc]. To see every message: a func(checkin.Handler) checkin.Handler.
+//
+// [http.Handler]: https://pkg.go.dev/net/http#Handler
+// [Server.Run]: https://pkg.go.dev/github.com/gomdm/applemdm/mdm/server#Server.Run
+// [checkin.Store]: https://pkg.go.dev/github.com/gomdm/applemdm/checkin#Store
+// [command.Store]: https://pkg.go.dev/github.com/gomdm/applemdm/command#Store
+// [storage.Stores]: https://pkg.go.dev/github.com/gomdm/applemdm/storage#Stores
+// [identity.ValidatorFunc]: https://pkg.go.dev/github.com/gomdm/applemdm/mdm/identity#ValidatorFunc
+package applemdm

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/mdm/scep"
+	"github.com/gomdm/applemdm/mdm/server"
+	"github.com/gomdm/applemdm/profile"
+	"github.com/gomdm/applemdm/push"
+	"github.com/gomdm/applemdm/push/apns"
+	"github.com/gomdm/applemdm/storage"
+	"github.com/gomdm/applemdm/storage/sqlite"
+)
+
+// simulatedTopic is the push topic without a push certificate. No real device accepts a profile with it twice.
+const simulatedTopic = "com.apple.mgmt.External.quickstart"
+
+// app is the running quick start.
+type app struct {
+	options options
+	log     *slog.Logger
+	db      *sqlite.DB
+	stores  storage.Stores
+	pki     *pki
+	signer  profile.CMSSigner
+	tls     tls.Certificate
+	mdm     *server.Server
+	apns    *mdmtest.APNs // nil: the real one, or none
+	topic   string
+	base    string // https URL of the device side, without a slash at the end
+
+	devices, admin net.Listener
+}
+
+// newApp opens the database and both listeners and wires the server. Close it.
+func newApp(ctx context.Context, o options, simulated bool) (_ *app, err error) {
+	a := &app{options: o, log: o.logger()}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if a.devices, err = (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen); err != nil {
+		return nil, err
+	}
+	if a.admin, err = (&net.ListenConfig{}).Listen(ctx, "tcp", o.admin); err != nil {
+		return nil, err
+	}
+	if a.base, err = o.base(a.devices.Addr()); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.data, 0o700); err != nil {
+		return nil, err
+	}
+	if a.db, err = sqlite.Open(ctx, filepath.Join(o.data, "mdm.db"), nil); err != nil {
+		return nil, err
+	}
+	a.stores = a.db.Stores()
+	if a.pki, err = loadPKI(ctx, a.stores.Vault); err != nil {
+		return nil, err
+	}
+	if a.signer, err = a.pki.signer(); err != nil {
+		return nil, err
+	}
+	if a.tls, err = a.tlsCertificate(); err != nil {
+		return nil, err
+	}
+	pusher, err := a.pusher(ctx, simulated)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.wire(pusher)
+}
+
+// base returns the URL by which devices reach the server.
+func (o options) base(addr net.Addr) (string, error) {
+	if o.publicURL == "" {
+		_, port, err := net.SplitHostPort(addr.String())
+		return "https://localhost:" + port, err
+	}
+	u, err := url.Parse(o.publicURL)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return "", fmt.Errorf("-public-url %q is no https URL", o.publicURL)
+	}
+	return "https://" + u.Host, nil
+}
+
+func (a *app) tlsCertificate() (tls.Certificate, error) {
+	if a.options.tlsCert != "" {
+		return tls.LoadX509KeyPair(a.options.tlsCert, a.options.tlsKey)
+	}
+	hosts := []string{"localhost", "127.0.0.1"}
+	if u, err := url.Parse(a.base); err == nil && u.Hostname() != "localhost" {
+		hosts = append(hosts, u.Hostname())
+	}
+	return a.pki.certificate(hosts[len(hosts)-1], []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, hosts...)
+}
+
+// pusher returns what wakes devices: the simulated APNs, the real one, or nothing.
+func (a *app) pusher(ctx context.Context, simulated bool) (push.Pusher, error) {
+	a.topic = simulatedTopic
+	var cert push.Certificate
+	switch {
+	case simulated:
+		a.apns = mdmtest.NewAPNs()
+		var err error
+		if cert, err = mdmtest.NewPushCertificate(a.topic); err != nil {
+			return nil, err
+		}
+	case a.options.pushCert != "":
+		pem, err := os.ReadFile(a.options.pushCert)
+		if err != nil {
+			return nil, err
+		}
+		if cert, err = push.LoadCertificate(pem, pem); err != nil {
+			return nil, err
+		}
+		a.topic = cert.Topic
+	default:
+		return nil, nil
+	}
+	if err := a.stores.PushCertificates.SavePushCertificate(ctx, cert); err != nil {
+		return nil, err
+	}
+	client := &apns.Client{Certificates: a.stores.PushCertificates}
+	if a.apns != nil {
+		client.Host, client.RootCAs = a.apns.URL(), a.apns.RootCAs()
+	}
+	return client, nil
+}
+
+func (a *app) wire(pusher push.Pusher) error {
+	validator, err := identity.IssuedBy(identity.IssuerConfig{Roots: a.pki.devices.Chain()})
+	if err != nil {
+		return err
+	}
+	a.mdm, err = server.New(server.Config{
+		Stores:    a.stores,
+		Extractor: identity.TLS(),
+		Validator: validator,
+		Pusher:    pusher,
+		Logger:    a.log,
+	})
+	return err
+}
+
+// deviceHandler is what devices and their users see.
+func (a *app) deviceHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/mdm", a.mdm)
+	mux.Handle("/scep", &scep.Server{CA: a.pki.devices, Store: a.stores.SCEP, Logger: a.log})
+	mux.HandleFunc("GET /{$}", a.enrollPage)
+	mux.HandleFunc("GET /trust.mobileconfig", a.trustProfile)
+	mux.HandleFunc("GET /enroll.mobileconfig", a.enrollProfile)
+	mux.Handle("GET /static/", staticFiles())
+	return mux
+}
+
+// Run serves until ctx ends.
+func (a *app) Run(ctx context.Context) error {
+	// Devices present their certificate on /mdm; browsers and SCEP have none. Who it is, is decided per request.
+	devices := httpServer(a.deviceHandler())
+	devices.TLSConfig = &tls.Config{Certificates: []tls.Certificate{a.tls}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
+	admin := httpServer(a.adminHandler())
+	failed := make(chan error, 2)
+	var group sync.WaitGroup
+	group.Go(func() { failed <- devices.ServeTLS(a.devices, "", "") })
+	group.Go(func() { failed <- admin.Serve(a.admin) })
+	group.Go(func() { _ = a.mdm.Run(ctx) })
+	var err error
+	select {
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case err = <-failed:
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = devices.Shutdown(grace)
+	_ = admin.Close() // its live streams never end by themselves
+	if ctx.Err() == nil {
+		return err // a listener failed; the process ends
+	}
+	group.Wait()
+	return err
+}
+
+// httpServer sets every limit: a server without timeouts is one that any client can hold.
+func httpServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
+}
+
+// Close frees what newApp took.
+func (a *app) Close() {
+	for _, l := range []net.Listener{a.devices, a.admin} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if a.apns != nil {
+		a.apns.Close()
+	}
+	if a.db != nil {
+		if err := a.db.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			a.log.LogAttrs(context.Background(), slog.LevelError, "closing the database", slog.Any("error", err))
+		}
+	}
+}
