@@ -147,18 +147,28 @@ func (t *tx) offer(ctx context.Context, own *row, o *open, at time.Time) (*comma
 	return &command.Offer{UUID: o.uuid, RequestType: o.requestType, Body: body}, nil
 }
 
-// endSession leaves a push if deferred commands remain.
+// endSession leaves pushes for what remains: deferred commands, and those that are not due yet.
 func (t *tx) endSession(ctx context.Context, own *row, r *command.Report) error {
-	var n int
-	deferred, err := one(ctx, t, `SELECT 1 FROM queue WHERE enrollment = ? AND state = ? LIMIT 1`, []any{own.id, command.Deferred}, &n)
-	if err != nil || !deferred {
+	var deferred bool
+	var later int64 // when the next one is due that is not yet
+	_, err := one(ctx, t, `SELECT COALESCE(max(state = ?2), 0), COALESCE(min(CASE WHEN not_before > ?3 THEN not_before END), 0) FROM queue
+		WHERE enrollment = ?1`, []any{own.id, command.Deferred, micros(r.At)}, &deferred, &later)
+	if err != nil {
 		return err
 	}
-	delay := command.DeferredPush
-	if r.Status == command.StatusNotNow {
-		delay = command.SafetyPush
+	if deferred {
+		delay := command.DeferredPush
+		if r.Status == command.StatusNotNow {
+			delay = command.SafetyPush
+		}
+		if err := t.wakeRow(ctx, own.id, r.At.Add(delay)); err != nil {
+			return err
+		}
 	}
-	return t.wakeRow(ctx, own.id, r.At.Add(delay))
+	if later > 0 {
+		return t.wakeRow(ctx, own.id, fromMicros(later))
+	}
+	return nil
 }
 
 // settle records what a report says of a command.
@@ -181,6 +191,8 @@ func (t *tx) settle(ctx context.Context, own *row, r *command.Report) error {
 		return t.settleFinished(ctx, own, r, state)
 	case final:
 		return t.finish(ctx, own, o, state, r)
+	case o.state == command.Deferred: // said twice
+		return nil
 	}
 	_, err = t.exec(ctx, `UPDATE queue SET state = ?, deferred_at = ?, deferrals = deferrals + 1 WHERE enrollment = ? AND priority = ? AND seq = ?`,
 		command.Deferred, micros(r.At), own.id, o.priority, o.seq)

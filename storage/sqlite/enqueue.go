@@ -29,11 +29,7 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 // Begin starts a transaction for EnqueueTx, in which statements of the caller's own on this database can run, too. It
 // holds the write lock until it is committed or rolled back: be quick.
 func (db *DB) Begin(ctx context.Context) (*sql.Tx, error) {
-	conn, err := db.writes.pool.Conn(ctx)
-	if err != nil {
-		return nil, failed(err)
-	}
-	sqlTx, err := conn.BeginTx(ctx, nil)
+	sqlTx, err := db.writes.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, failed(err)
 	}
@@ -77,7 +73,12 @@ func (t *tx) enqueueAll(ctx context.Context, o command.Order, item command.Item)
 			}
 		}
 	}
+	seen := map[mdm.EnrollmentID]bool{}
 	for _, id := range o.To.List() {
+		if seen[id] { // named twice
+			continue
+		}
+		seen[id] = true
 		if err := t.enqueue(ctx, &receipt, o, item, id, nil); err != nil {
 			return receipt, err
 		}
@@ -169,6 +170,9 @@ func (t *tx) body(ctx context.Context, item command.Item, tenant string) (int64,
 
 // collapse reports whether an open command makes a new one with its key needless; superseded ones are canceled.
 func (t *tx) collapse(ctx context.Context, own *row, o command.Order) (bool, error) {
+	if err := t.expire(ctx, own, t.w.db.now()); err != nil { // what no device will get collapses nothing
+		return false, err
+	}
 	same, err := t.selectOpen(ctx, own.id, `q.collapse = ?2`, o.Collapse)
 	if err != nil || !o.Supersede {
 		return len(same) > 0, err

@@ -14,8 +14,11 @@ import (
 // Resolve implements identity.Resolver.
 func (db *DB) Resolve(ctx context.Context, tenant string, fp mdm.Fingerprint) (mdm.EnrollmentID, error) {
 	id := mdm.EnrollmentID{Tenant: tenant}
-	found, err := one(ctx, db.reads, `SELECT device FROM certificates WHERE tenant = ? AND fingerprint = ? AND status IN (?, ?)`,
-		[]any{tenant, fp[:], mdm.CertificateActive, mdm.CertificatePending}, &id.Device)
+	found, err := one(ctx, db.reads, `SELECT c.device FROM certificates c JOIN enrollments e ON e.tenant = c.tenant AND e.device = c.device AND e.user = ''
+		WHERE c.tenant = ?1 AND c.fingerprint = ?2 AND c.status IN (?3, ?4) AND e.state <> ?5
+		AND NOT EXISTS (SELECT 1 FROM denials WHERE tenant = ?1 AND device = c.device AND fingerprint = x'')
+		AND NOT EXISTS (SELECT 1 FROM denials WHERE tenant = ?1 AND device = '' AND fingerprint = ?2)`,
+		[]any{tenant, fp[:], mdm.CertificateActive, mdm.CertificatePending, mdm.Ended}, &id.Device)
 	if err != nil {
 		return mdm.EnrollmentID{}, err
 	}
@@ -150,7 +153,15 @@ func (t *tx) answer(ctx context.Context, i scep.Issue) error {
 	}
 	if c.certificate != nil {
 		former := sha256.Sum256(c.certificate)
-		_, err := t.exec(ctx, `UPDATE certificates SET status = ?, retired_at = ? WHERE tenant = ? AND fingerprint = ? AND status = ?`,
+		var status mdm.CertificateStatus
+		found, err := one(ctx, t, `SELECT status FROM certificates WHERE tenant = ? AND fingerprint = ?`, []any{c.Tenant, former[:]}, &status)
+		if err != nil {
+			return err
+		}
+		if found && status != mdm.CertificateIssued && !bytes.Equal(c.key, i.Key[:]) {
+			return mdm.Errorf(mdm.Forbidden, "sqlite.Record", "the challenge was used: its certificate is %s", status)
+		}
+		_, err = t.exec(ctx, `UPDATE certificates SET status = ?, retired_at = ? WHERE tenant = ? AND fingerprint = ? AND status = ?`,
 			mdm.CertificateRevoked, micros(i.At), c.Tenant, former[:], mdm.CertificateIssued)
 		if err != nil {
 			return err

@@ -87,7 +87,7 @@ func Open(ctx context.Context, path string, cfg *Config) (*DB, error) {
 }
 
 // pragmas hold for every connection: a write waits for other processes, and a commit is on the disk when it returns.
-const pragmas = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+const pragmas = "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 
 func (db *DB) open(ctx context.Context, path string) error {
 	absolute, err := filepath.Abs(path)

@@ -140,9 +140,8 @@ CREATE INDEX asides_tenant ON asides (tenant, number);
 CREATE TABLE pushes (
 	enrollment INTEGER PRIMARY KEY REFERENCES enrollments (id),
 	due        INTEGER NOT NULL,
-	leased     INTEGER NOT NULL DEFAULT 0, -- in somebody's hands until then
-	renews     INTEGER NOT NULL DEFAULT 0, -- how often it was asked for again
-	given      INTEGER NOT NULL DEFAULT 0  -- renews when it was leased
+	leased     INTEGER NOT NULL DEFAULT 0, -- in somebody's hands until then; 0: in nobody's
+	next       INTEGER NOT NULL DEFAULT 0  -- when another is due that was asked for meanwhile; 0: none
 ) STRICT;
 CREATE INDEX pushes_due ON pushes (due);
 
@@ -161,16 +160,30 @@ CREATE TABLE events (
 	body   TEXT NOT NULL -- JSON
 ) STRICT;
 CREATE INDEX events_tenant ON events (tenant, seq);
+CREATE INDEX events_enrollment ON events (tenant, device, user, seq);
 
+-- A consumer has been given every event up to its position, but for those of a backlog: an enrollment of which an earlier
+-- event is in somebody's hands, or failed, waits from an event on, and holds up nobody else.
 CREATE TABLE consumers (
 	name     TEXT PRIMARY KEY,
-	position INTEGER NOT NULL -- events up to here were leased once or are in deliveries
+	position INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE deliveries (
 	consumer TEXT NOT NULL,
 	seq      INTEGER NOT NULL,
-	until    INTEGER NOT NULL, -- leased until then; 0: waits for its turn
+	tenant   TEXT NOT NULL,
+	device   TEXT NOT NULL,
+	user     TEXT NOT NULL,
+	until    INTEGER NOT NULL, -- leased until then
 	PRIMARY KEY (consumer, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE backlogs (
+	consumer TEXT NOT NULL,
+	tenant   TEXT NOT NULL,
+	device   TEXT NOT NULL,
+	user     TEXT NOT NULL,
+	seq      INTEGER NOT NULL, -- the first event that waits
+	PRIMARY KEY (consumer, tenant, device, user)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE challenges (

@@ -3,150 +3,12 @@ package sqlite
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/push"
 )
-
-// record appends events.
-func (t *tx) record(ctx context.Context, events ...mdm.Event) error {
-	for _, e := range events {
-		e.Seq = 0 // the row's own
-		body, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `INSERT INTO events (tenant, device, user, body) VALUES (?, ?, ?, ?)`,
-			e.Enrollment.Tenant, e.Enrollment.Device, e.Enrollment.User, string(body))
-		if err != nil {
-			return err
-		}
-		t.changed.Events = true
-	}
-	return nil
-}
-
-func scanEvent(scan func(...any) error, more ...any) (mdm.Event, error) {
-	var e mdm.Event
-	var seq int64
-	var body string
-	if err := scan(append([]any{&seq, &body}, more...)...); err != nil {
-		return e, err
-	}
-	err := json.Unmarshal([]byte(body), &e)
-	e.Seq = seq
-	return e, err
-}
-
-// Events implements event.Log.
-func (db *DB) Events(ctx context.Context, tenant string, after int64, limit int) ([]mdm.Event, error) {
-	if limit <= 0 {
-		limit = -1
-	}
-	var out []mdm.Event
-	err := each(ctx, db.reads, `SELECT seq, body FROM events WHERE tenant = ? AND seq > ? ORDER BY seq LIMIT ?`, []any{tenant, after, limit},
-		func(scan func(...any) error) error {
-			e, err := scanEvent(scan)
-			out = append(out, e)
-			return err
-		})
-	return out, err
-}
-
-// Lease implements event.Log. Events beyond a consumer's position are taken into deliveries, where they stay until they
-// are acknowledged; those of an enrollment that has an earlier one in somebody's hands wait there for their turn.
-func (db *DB) Lease(ctx context.Context, consumer string, max int, lease time.Duration) (out []mdm.Event, err error) {
-	if work, err := db.hasEvents(ctx, consumer); err != nil || !work {
-		return nil, err // looking often must cost nothing
-	}
-	err = db.update(ctx, func(t *tx) error {
-		if err := t.takeEvents(ctx, consumer, max); err != nil {
-			return err
-		}
-		out, err = t.lease(ctx, consumer, max, db.now().Add(lease))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (db *DB) hasEvents(ctx context.Context, consumer string) (bool, error) {
-	var n int
-	return one(ctx, db.reads, `SELECT 1 FROM deliveries WHERE consumer = ?1 AND until <= ?2
-		UNION ALL SELECT 1 FROM events WHERE seq > COALESCE((SELECT position FROM consumers WHERE name = ?1), 0) LIMIT 1`,
-		[]any{consumer, micros(db.now())}, &n)
-}
-
-// takeEvents moves a consumer's position forward over the next events.
-func (t *tx) takeEvents(ctx context.Context, consumer string, max int) error {
-	var position int64
-	if _, err := one(ctx, t, `INSERT INTO consumers (name, position) VALUES (?, 0) ON CONFLICT (name) DO UPDATE SET name = name RETURNING position`,
-		[]any{consumer}, &position); err != nil {
-		return err
-	}
-	var waiting int
-	if _, err := one(ctx, t, `SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE consumer = ? LIMIT ?)`, []any{consumer, max + 1000}, &waiting); err != nil {
-		return err
-	}
-	if room := max + 1000 - waiting; room > 0 {
-		_, err := t.exec(ctx, `INSERT INTO deliveries (consumer, seq, until) SELECT ?, seq, 0 FROM events WHERE seq > ? ORDER BY seq LIMIT ?`,
-			consumer, position, min(room, max))
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE consumers SET position = COALESCE((SELECT max(seq) FROM deliveries WHERE consumer = ?1 AND seq > ?2), ?2)
-			WHERE name = ?1`, consumer, position)
-		return err
-	}
-	return nil
-}
-
-func (t *tx) lease(ctx context.Context, consumer string, max int, until time.Time) ([]mdm.Event, error) {
-	now := micros(t.w.db.now())
-	held := map[mdm.EnrollmentID]bool{} // an earlier event is in somebody's hands
-	var out []mdm.Event
-	err := each(ctx, t, `SELECT e.seq, e.body, d.until FROM deliveries d JOIN events e ON e.seq = d.seq WHERE d.consumer = ? ORDER BY d.seq`,
-		[]any{consumer}, func(scan func(...any) error) error {
-			var leased int64
-			e, err := scanEvent(scan, &leased)
-			if err != nil {
-				return err
-			}
-			if leased > now || held[e.Enrollment] {
-				held[e.Enrollment] = true
-			} else if len(out) < max {
-				out = append(out, e)
-			}
-			return nil
-		})
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range out {
-		if _, err := t.exec(ctx, `UPDATE deliveries SET until = ? WHERE consumer = ? AND seq = ?`, micros(until), consumer, e.Seq); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// Ack implements event.Log.
-func (db *DB) Ack(ctx context.Context, consumer string, done []mdm.Event) error {
-	return db.update(ctx, func(t *tx) error {
-		now := micros(db.now())
-		for _, e := range done {
-			if _, err := t.exec(ctx, `DELETE FROM deliveries WHERE consumer = ? AND seq = ? AND until > ?`, consumer, e.Seq, now); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
 
 // wake leaves a push for a channel.
 func (t *tx) wake(ctx context.Context, id mdm.EnrollmentID, due time.Time) error {
@@ -160,8 +22,9 @@ func (t *tx) wake(ctx context.Context, id mdm.EnrollmentID, due time.Time) error
 // wakeRow leaves a push, or brings one forward.
 func (t *tx) wakeRow(ctx context.Context, enrollment int64, due time.Time) error {
 	t.changed.Pushes = true
-	_, err := t.exec(ctx, `INSERT INTO pushes (enrollment, due) VALUES (?1, ?2)
-		ON CONFLICT (enrollment) DO UPDATE SET due = min(due, ?2), renews = renews + 1`, enrollment, micros(due))
+	_, err := t.exec(ctx, `INSERT INTO pushes (enrollment, due) VALUES (?1, ?2) ON CONFLICT (enrollment) DO UPDATE SET
+		due = CASE WHEN leased = 0 THEN min(due, ?2) ELSE due END,
+		next = CASE WHEN leased = 0 THEN 0 WHEN next = 0 THEN ?2 ELSE min(next, ?2) END`, enrollment, micros(due))
 	return err
 }
 
@@ -192,7 +55,7 @@ func (db *DB) DuePushes(ctx context.Context, now time.Time, max int, lease time.
 			return err
 		}
 		for _, id := range ids {
-			if _, err := t.exec(ctx, `UPDATE pushes SET leased = ?, given = renews WHERE enrollment = ?`, micros(now.Add(lease)), id); err != nil {
+			if _, err := t.exec(ctx, `UPDATE pushes SET leased = ? WHERE enrollment = ?`, micros(now.Add(lease)), id); err != nil {
 				return err
 			}
 		}
@@ -221,19 +84,22 @@ func (t *tx) feedback(ctx context.Context, r push.Result) error {
 	if err != nil || id == 0 {
 		return err
 	}
-	if !r.Retry.IsZero() && (r.Outcome == push.Retry || r.Outcome == push.BadCertificate) {
-		_, err := t.exec(ctx, `UPDATE pushes SET leased = 0, due = CASE WHEN renews = given THEN ?2 ELSE due END WHERE enrollment = ?1`, id, micros(r.Retry))
+	switch {
+	case !r.Retry.IsZero() && (r.Outcome == push.Retry || r.Outcome == push.BadCertificate):
+		_, err = t.exec(ctx, `UPDATE pushes SET leased = 0, due = CASE WHEN next = 0 THEN ?2 ELSE min(next, ?2) END, next = 0 WHERE enrollment = ?1`,
+			id, micros(r.Retry))
 		return err
-	}
-	if r.Outcome == push.Invalid {
+	case r.Outcome == push.Invalid: // the device was not woken: it will be, when there is a token that works
 		if err := t.dropToken(ctx, id, r); err != nil {
 			return err
 		}
-	}
-	if _, err := t.exec(ctx, `DELETE FROM pushes WHERE enrollment = ? AND renews = given`, id); err != nil {
+		_, err = t.exec(ctx, `UPDATE pushes SET leased = 0, next = 0 WHERE enrollment = ?`, id)
 		return err
 	}
-	_, err = t.exec(ctx, `UPDATE pushes SET leased = 0 WHERE enrollment = ?`, id)
+	if _, err := t.exec(ctx, `DELETE FROM pushes WHERE enrollment = ? AND next = 0`, id); err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `UPDATE pushes SET leased = 0, due = next, next = 0 WHERE enrollment = ?`, id)
 	return err
 }
 
