@@ -1,125 +1,104 @@
 package command
 
 import (
-	"fmt"
-	"strings"
+	"maps"
 
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
 )
 
-// Result is a report, read.
+// Result is a report, read. All of it is what a device says, and nothing of it is checked.
 type Result struct {
 	mdm.Identifiers
 	Status      Status
-	CommandUUID string
+	CommandUUID string // empty with Idle
 	ErrorChain  []ErrorItem
-	// Extra are all other keys: what the command gives, and what this package does not know.
+
+	NotOnConsole      bool // user channel of a Mac: the user is not the one at the console
+	NeedSyncResponse  bool // user channel of a Mac: the login waits for the end of the session
+	UserConfiguration bool // user channel of a Mac: see [Report]
+
+	// Extra are all other keys: what the command gives, and what this package does not know. A key of the protocol whose
+	// value is not of its type is here, too. The AuthToken is nowhere: it is a secret.
 	Extra map[string]any
 }
 
-// ErrorItem is one error of an ErrorChain. Codes are for people: Apple does not promise that they stay.
+// ErrorItem is one error of an ErrorChain. Codes are for people: Apple does not promise that they stay. Texts may quote
+// what a profile or a command held, as names, accounts or URLs.
 type ErrorItem struct {
 	ErrorCode            int
-	ErrorDomain          string
-	LocalizedDescription string
+	ErrorDomain          string // as "MCMDMErrorDomain"
+	LocalizedDescription string // in the language of the device
 	USEnglishDescription string // may be empty
 }
 
-// Error is what [Result.Err] returns for a command that a device could not do.
-type Error struct {
-	Status Status
-	Chain  []ErrorItem // the first is the error itself, the others its causes
-}
-
-// Error lists the chain.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("command: the device answered " + string(e.Status))
-	for _, item := range e.Chain {
-		text := item.USEnglishDescription
-		if text == "" {
-			text = item.LocalizedDescription
-		}
-		fmt.Fprintf(&b, ": %s (%s %d)", text, item.ErrorDomain, item.ErrorCode)
-	}
-	return b.String()
-}
-
-// Err returns an *Error if the device answered Error or CommandFormatError, else nil.
-func (r *Result) Err() error {
-	if r.Status != StatusError && r.Status != StatusCommandFormatError {
-		return nil
-	}
-	return &Error{Status: r.Status, Chain: r.ErrorChain}
-}
-
-// ParseResult reads a raw report, as [Entry.Result] has it. The error is a Malformed one.
+// ParseResult reads a raw report, as [Entry.Result] has it. It is lenient with everything but the form, so that the
+// result of an odd device can be looked at: every key may be missing, and one of another type is left in Extra. The error
+// is a Malformed one: raw is not a property list that is a dictionary, or it is over 8 MiB.
 func ParseResult(raw []byte) (*Result, error) {
-	var head struct {
-		Status           string
-		CommandUUID      string
-		ErrorChain       []ErrorItem
-		UDID             string
-		EnrollmentID     string
-		UserID           string
-		EnrollmentUserID string
-		UserShortName    string
-		UserLongName     string
-	}
 	var all map[string]any
-	for _, v := range []any{&head, &all} {
-		if err := DecodeResult(raw, v); err != nil {
-			return nil, err
-		}
+	if err := DecodeResult(raw, &all); err != nil {
+		return nil, err
 	}
-	for _, key := range []string{"Status", "CommandUUID", "ErrorChain", "UDID", "EnrollmentID", "UserID", "EnrollmentUserID",
-		"UserShortName", "UserLongName", "AuthToken"} {
-		delete(all, key)
+	status, _ := take[string](all, "Status")
+	r := &Result{Status: Status(status), Extra: all}
+	for key, to := range map[string]*string{
+		"CommandUUID": &r.CommandUUID, "UDID": &r.UDID, "EnrollmentID": &r.EnrollmentID, "UserID": &r.UserID,
+		"EnrollmentUserID": &r.EnrollmentUserID, "UserShortName": &r.UserShortName, "UserLongName": &r.UserLongName,
+	} {
+		*to, _ = take[string](all, key)
 	}
-	return &Result{
-		Identifiers: mdm.Identifiers{UDID: head.UDID, EnrollmentID: head.EnrollmentID, UserID: head.UserID,
-			EnrollmentUserID: head.EnrollmentUserID, UserShortName: head.UserShortName, UserLongName: head.UserLongName},
-		Status: Status(head.Status), CommandUUID: head.CommandUUID, ErrorChain: head.ErrorChain, Extra: all,
-	}, nil
+	for key, to := range map[string]*bool{
+		"NotOnConsole": &r.NotOnConsole, "NeedSyncResponse": &r.NeedSyncResponse, "UserConfiguration": &r.UserConfiguration,
+	} {
+		*to, _ = take[bool](all, key)
+	}
+	r.ErrorChain = takeChain(all)
+	delete(all, "AuthToken")
+	return r, nil
 }
 
-// DecodeResult decodes a raw report into v by its plist tags: one of the …Response types or one of your own. Keys that
-// v does not have are passed over. The error is a Malformed one.
+// take removes key from dict if its value is a T.
+func take[T any](dict map[string]any, key string) (T, bool) {
+	v, ok := dict[key].(T)
+	if ok {
+		delete(dict, key)
+	}
+	return v, ok
+}
+
+// takeChain removes the ErrorChain if all of it can be read. Otherwise it returns what can be, and leaves the whole.
+func takeChain(dict map[string]any) []ErrorItem {
+	items, ok := dict["ErrorChain"].([]any)
+	var chain []ErrorItem
+	for _, item := range items {
+		fields, isDict := item.(map[string]any)
+		if !isDict {
+			ok = false
+			continue
+		}
+		fields = maps.Clone(fields)
+		code, _ := take[uint64](fields, "ErrorCode")
+		negative, _ := take[int64](fields, "ErrorCode") // one of both is zero
+		e := ErrorItem{ErrorCode: int(code) + int(negative)}
+		e.ErrorDomain, _ = take[string](fields, "ErrorDomain")
+		e.LocalizedDescription, _ = take[string](fields, "LocalizedDescription")
+		e.USEnglishDescription, _ = take[string](fields, "USEnglishDescription")
+		ok = ok && len(fields) == 0
+		chain = append(chain, e)
+	}
+	if ok {
+		delete(dict, "ErrorChain")
+	}
+	return chain
+}
+
+// DecodeResult decodes a raw report into v, a pointer to a zero value, by its plist tags: one of the …Response types or
+// one of your own. Keys that v does not have are passed over; keys that the report does not have leave v as it is. Use
+// 64-bit integers: longer ones are cut off. The error is a Malformed one and holds nothing of the report.
 func DecodeResult(raw []byte, v any) error {
 	if err := plistx.Unmarshal(raw, v); err != nil {
 		return mdm.Errorf(mdm.Malformed, "command.DecodeResult", "%w", err)
 	}
 	return nil
-}
-
-// DeviceInformationResponse answers DeviceInformation. A query that the device does not answer is absent.
-type DeviceInformationResponse struct {
-	QueryResponses map[string]any
-}
-
-// SecurityInfoResponse answers SecurityInfo. Nil is a key that the device did not send, which is not false.
-type SecurityInfoResponse struct {
-	SecurityInfo struct {
-		PasscodePresent               *bool
-		PasscodeCompliant             *bool
-		PasscodeCompliantWithProfiles *bool
-		HardwareEncryptionCaps        *int
-	}
-}
-
-// ProfileListResponse answers ProfileList.
-type ProfileListResponse struct {
-	ProfileList []InstalledProfile
-}
-
-// InstalledProfile is a profile on a device.
-type InstalledProfile struct {
-	PayloadIdentifier        string
-	PayloadUUID              string
-	PayloadVersion           int
-	PayloadDisplayName       string
-	IsManaged                bool
-	HasRemovalPasscode       bool
-	PayloadRemovalDisallowed bool
 }

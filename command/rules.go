@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// The rules of the queue, for stores to share. They are pure.
+// The rules of the queue, for stores to share. They are pure, and say nothing of whose queue it is. What a status does to
+// a command is [Status.Final].
 
-// Eligible reports whether e may be offered now: open, not deferred in this session, due and alive. In a session of a Mac
-// in Setup Assistant only what it takes there is.
+// Eligible reports whether e may be offered now: open, not deferred in this session, due and alive. In setup, a session
+// with UserConfiguration, only what a Mac takes there is.
 func Eligible(e *Entry, t Traits, now time.Time, setup bool) bool {
 	return (e.State == Queued || e.State == Sent) &&
 		(e.NotBefore.IsZero() || !now.Before(e.NotBefore)) &&
@@ -16,7 +17,7 @@ func Eligible(e *Entry, t Traits, now time.Time, setup bool) bool {
 		(!setup || t.DuringSetup())
 }
 
-// Overdue reports whether an open command is past its NotAfter. Its state becomes Expired.
+// Overdue reports whether an open command is past its NotAfter; at that very moment it is not. Its state becomes Expired.
 func Overdue(e *Entry, now time.Time) bool {
 	return e.State.Open() && !e.NotAfter.IsZero() && now.After(e.NotAfter)
 }

@@ -3,44 +3,64 @@ package command
 import (
 	"context"
 	"crypto/x509"
+	"strings"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/identity"
 )
 
-// Service is the command half of the protocol: it answers reports. Store is required. It is safe for concurrent use.
+// Service is the command half of the protocol: it turns a report into one [Exchanger.Exchange]. Store is required. It is
+// safe for concurrent use if Store is.
 type Service struct {
 	Store  Exchanger
-	Policy identity.Policy // who may speak for an enrollment
+	Policy identity.Policy // who may speak for an enrollment; the zero value is the careful one
 }
 
-// Request is a report and who sent it. The certificate is verified to be one of ours.
+// Request is a report and who sent it. The certificate is verified to be one of ours; whether it may speak for ID is
+// decided by Report.
 type Request struct {
 	ID          mdm.EnrollmentID
 	Channel     mdm.Channel
 	Certificate *x509.Certificate
 	Fingerprint mdm.Fingerprint // of Certificate
-	AuthToken   string
+	AuthToken   string          // of a user channel after UserAuthenticate, else empty
 
 	Status            Status
 	CommandUUID       string
-	UserConfiguration bool
-	Raw               []byte
-	At                time.Time
+	UserConfiguration bool      // see [Report]
+	Raw               []byte    // the message as it came
+	At                time.Time // when it came
 }
 
-// Report records what a device says and returns the next command, or nil to end the session.
+// Report records what a device says and returns the next command, or nil to end the session. It does not read Raw: a
+// result that nobody can decode must not hinder the queue.
+//
+// The error is a Malformed one if Status is missing, what [identity.Policy.Admit] has against the caller, or one of the
+// store; then nothing is recorded, except for what Admit asks for. A Status or CommandUUID over 255 bytes is none that we
+// know, so it is no error: the store gets its beginning, marked by "…", and keeps the report aside.
 func (s *Service) Report(ctx context.Context, r *Request) (*Offer, error) {
 	if r.Status == "" {
 		err := mdm.Errorf(mdm.Malformed, "command.Report", "Status is missing")
 		err.Enrollment = r.ID
 		return nil, err
 	}
-	claim := identity.Claim{ID: r.ID, Channel: r.Channel, AuthToken: r.AuthToken, At: r.At, Certificate: r.Certificate, Fingerprint: r.Fingerprint}
-	report := &Report{ID: r.ID, Channel: r.Channel, Fingerprint: r.Fingerprint, Status: r.Status, CommandUUID: r.CommandUUID,
+	claim := identity.Claim{ID: r.ID, Channel: r.Channel, AuthToken: r.AuthToken, At: r.At,
+		Certificate: r.Certificate, Fingerprint: r.Fingerprint}
+	report := &Report{ID: r.ID, Channel: r.Channel, Fingerprint: r.Fingerprint,
+		Status: Status(clip(string(r.Status))), CommandUUID: clip(r.CommandUUID),
 		Raw: r.Raw, UserConfiguration: r.UserConfiguration, At: r.At}
 	return s.Store.Exchange(ctx, report, func(standing *identity.Standing) identity.Verdict {
 		return s.Policy.Admit(standing, claim)
 	})
+}
+
+// clip shortens a text that is too long for the columns of a database. What it returns then is no UUID and no status of
+// ours, because those are ASCII.
+func clip(s string) string {
+	const mark = "…"
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText-len(mark)], "") + mark
 }

@@ -29,7 +29,8 @@ func (s Status) Final() (State, bool) {
 	return 0, false
 }
 
-// Traits are what a store must know of a command to treat it right. They are found once, when it is queued.
+// Traits are what a store must know of a command to treat it right. They are found once, by [Prepare], and stores keep
+// them: do not change the values.
 type Traits uint8
 
 // The traits.

@@ -68,7 +68,7 @@ const (
 type Order struct {
 	Command Command     // a typed command or a Raw one
 	To      mdm.Targets // zero is nobody
-	UUID    string      // the CommandUUID; empty: a random one. At most 255 printable bytes
+	UUID    string      // the CommandUUID; empty: see [Prepare]. At most 255 printable ASCII bytes
 
 	Priority Priority
 	// Collapse, if not empty, is a key of which one open command per enrollment is enough: while one is open, another

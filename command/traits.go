@@ -8,7 +8,7 @@ import (
 )
 
 // traits looks into a command. A profile that cannot be read, as an encrypted one, has none: that is no error, because
-// the device may read it.
+// the device may read it. The signature of a profile is not verified: it is the operator's own.
 func traits(kind string, dict map[string]any) Traits {
 	switch kind {
 	case "EraseDevice":
@@ -23,9 +23,8 @@ func traits(kind string, dict map[string]any) Traits {
 }
 
 func profileTraits(data []byte) Traits {
-	limits := cms.Limits{Bytes: MaxBody}
-	if bytes.HasPrefix(data, []byte{0x30}) { // signed
-		signed, err := cms.ParseSigned(data, limits)
+	if bytes.HasPrefix(data, []byte{0x30}) { // an ASN.1 SEQUENCE: signed
+		signed, err := cms.ParseSigned(data, cms.Limits{Bytes: MaxBody})
 		if err != nil {
 			return 0
 		}

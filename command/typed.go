@@ -2,15 +2,16 @@ package command
 
 import "github.com/gomdm/applemdm/mdm"
 
-// The commands of daily use. Keys are those of Apple's schema; a zero value leaves an optional key out. Every other
-// command can be sent as [Raw].
+// The commands of daily use. Their keys are those of Apple's schema; a zero value leaves an optional key out, which is
+// what its default says. "Needs" names the right that the installed MDM profile must hold (its key AccessRights; see
+// mdm.AccessRights); User Enrollment ignores rights. Every other command, and every other key, can be sent as [Raw].
 
 // DeviceInformation asks for facts about a device. Needs the right QueryDevice, for some queries another.
 type DeviceInformation struct {
 	Queries []string // as "OSVersion"; required
 }
 
-// ProfileList asks for the installed profiles. Needs InspectProfiles.
+// ProfileList asks for the installed profiles, on a user channel for those of the user. Needs InspectProfiles.
 type ProfileList struct {
 	ManagedOnly bool `plist:",omitempty"`
 }
@@ -35,36 +36,57 @@ type CertificateList struct {
 
 // InstalledApplicationList asks for the installed applications. Needs InspectApplications.
 type InstalledApplicationList struct {
-	Identifiers     []string `plist:",omitempty"`
-	Items           []string `plist:",omitempty"`
+	Identifiers     []string `plist:",omitempty"` // bundle identifiers; empty: all
+	Items           []string `plist:",omitempty"` // keys of the answer, as "ShortVersion"; empty: all. Not on macOS
 	ManagedAppsOnly bool     `plist:",omitempty"`
 }
 
-// DeviceLock locks a device at once. Needs LockAndPasscode.
+// DeviceLock locks a device at once. Needs LockAndPasscode. It is meant for lost devices: a message is shown only if a
+// passcode is set, and a Mac restarts into its lock.
 type DeviceLock struct {
 	Message     string
 	PhoneNumber string
-	PIN         mdm.Secret // six digits, macOS only
+	PIN         mdm.Secret // macOS only: six characters, for Find My
 }
 
 // EraseDevice erases a device. Needs Erase. Its answer is sent once, and may never come.
 type EraseDevice struct {
-	PIN              mdm.Secret // six digits, macOS only
-	PreserveDataPlan bool
+	PIN                    mdm.Secret // macOS only: six characters, for Find My
+	PreserveDataPlan       bool       // iOS
+	DisallowProximitySetup bool       // iOS
+	ObliterationBehavior   string     // macOS 12, if erasing content and settings fails: "Default", "DoNotObliterate", …
+	ReturnToService        *ReturnToService
 }
 
-// ClearPasscode clears the passcode. Needs LockAndPasscode. Make sure that the owner has the device in hand.
+// ReturnToService lets an erased device enroll again by itself (iOS 17, tvOS 18, visionOS 26). Profiles are whole, plain
+// or signed.
+type ReturnToService struct {
+	Enabled               bool
+	WiFiProfileData       []byte     // needed without Ethernet
+	MDMProfileData        []byte     // not needed with Automated Device Enrollment without a web page
+	BootstrapToken        mdm.Secret // iOS 26, visionOS 26
+	ShouldRetryEnrollment bool       // iOS 27
+}
+
+// ClearPasscode clears the passcode and ends data protection. Needs LockAndPasscode. Make sure that the owner has the
+// device in hand. macOS answers Error.
 type ClearPasscode struct {
-	UnlockToken mdm.Secret // from the escrow; required
+	UnlockToken mdm.Secret // the last one of TokenUpdate, from the escrow; required
 }
 
-// RestartDevice restarts a supervised device. Needs LockAndPasscode.
-type RestartDevice struct{}
+// RestartDevice restarts a device; iOS and tvOS must be supervised. Needs LockAndPasscode. An iOS device with a passcode
+// does not join a Wi-Fi network before it is unlocked.
+type RestartDevice struct {
+	RebuildKernelCache bool     `plist:",omitempty"` // macOS 11
+	KextPaths          []string `plist:",omitempty"` // macOS 11, with RebuildKernelCache
+	NotifyUser         bool     `plist:",omitempty"` // macOS 11.4
+}
 
-// ShutDownDevice shuts a supervised device down. Needs LockAndPasscode.
+// ShutDownDevice shuts a device down; iOS must be supervised. Needs LockAndPasscode.
 type ShutDownDevice struct{}
 
-// DeviceConfigured lets a device out of Setup Assistant that awaits its configuration.
+// DeviceConfigured lets a device out of Setup Assistant that awaits its configuration (AwaitingConfiguration in its
+// TokenUpdate); on the user channel of a Mac, its user.
 type DeviceConfigured struct{}
 
 // UserConfigured does the same for the user of a Shared iPad.
@@ -119,30 +141,3 @@ func (UserConfigured) RequestType() string { return "UserConfigured" }
 
 // RequestType implements [Command].
 func (DeclarativeManagement) RequestType() string { return "DeclarativeManagement" }
-
-func (c DeviceLock) dictionary() map[string]any {
-	dict := map[string]any{}
-	put(dict, "Message", c.Message)
-	put(dict, "PhoneNumber", c.PhoneNumber)
-	put(dict, "PIN", string(c.PIN.Reveal()))
-	return dict
-}
-
-func (c EraseDevice) dictionary() map[string]any {
-	dict := map[string]any{}
-	put(dict, "PIN", string(c.PIN.Reveal()))
-	put(dict, "PreserveDataPlan", c.PreserveDataPlan)
-	return dict
-}
-
-func (c ClearPasscode) dictionary() map[string]any {
-	return map[string]any{"UnlockToken": c.UnlockToken.Reveal()}
-}
-
-// put sets key unless v is its zero value.
-func put[T comparable](dict map[string]any, key string, v T) {
-	var zero T
-	if v != zero {
-		dict[key] = v
-	}
-}

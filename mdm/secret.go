@@ -67,3 +67,6 @@ func (s Secret) MarshalJSON() ([]byte, error) { return nil, ErrSecret }
 
 // MarshalBinary fails with [ErrSecret].
 func (s Secret) MarshalBinary() ([]byte, error) { return nil, ErrSecret }
+
+// MarshalPlist fails with [ErrSecret]. It keeps github.com/groob/plist from writing an empty dictionary.
+func (s Secret) MarshalPlist() (any, error) { return nil, ErrSecret }
