@@ -78,9 +78,9 @@ func (k *keys) tokenUpdate() Message {
 	switch {
 	case k.err != nil:
 	case len(m.Token) == 0:
-		k.err = errors.New("Token is missing")
+		k.err = errors.New("the key Token is missing")
 	case len(m.Token) > maxToken || len(m.PushMagic) > maxMagic || len(m.UnlockToken.Reveal()) > maxUnlockToken:
-		k.err = errors.New("Token, PushMagic or UnlockToken is too long")
+		k.err = errors.New("one of Token, PushMagic and UnlockToken is too long")
 	}
 	return m
 }

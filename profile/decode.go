@@ -160,7 +160,7 @@ func decodeMDM(common Common, dict map[string]any) Payload {
 		CheckInURL:              text(dict, "CheckInURL"),
 		SignMessage:             truth(dict, "SignMessage"),
 		CheckOutWhenRemoved:     truth(dict, "CheckOutWhenRemoved"),
-		AccessRights:            mdm.AccessRights(number(dict, "AccessRights")), //nolint:gosec // Validate refuses what does not fit
+		AccessRights:            mdm.AccessRights(number(dict, "AccessRights")), // Validate refuses what does not fit
 		ServerCapabilities:      texts(dict["ServerCapabilities"]),
 		UseDevelopmentAPNS:      truth(dict, "UseDevelopmentAPNS"),
 		PinningUUIDs:            texts(dict["ServerURLPinningCertificateUUIDs"]),

@@ -23,7 +23,7 @@ import (
 var (
 	ErrKeyMismatch  = errors.New("the private key does not belong to the certificate")
 	ErrEncryptedKey = errors.New("the private key is encrypted; decrypt it first")
-	ErrNoTopic      = errors.New("not an MDM push certificate: its subject has no UID that begins with " + topicPrefix)
+	ErrNoTopic      = errors.New("not an MDM push certificate: no UID with the prefix " + topicPrefix + " in its subject")
 	ErrNotForClient = errors.New("the certificate may not be used by a TLS client")
 	ErrExpired      = errors.New("the push certificate is expired; renew it with the Apple Account that made it")
 )

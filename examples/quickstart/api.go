@@ -160,6 +160,9 @@ func showEntry(e command.Entry) entry {
 	if err := result.Err(); err != nil {
 		out.Error = err.Error()
 	}
+	if len(result.ErrorChain) > 0 { // the device's own words; the error has domains and codes only
+		out.Error += ": " + result.ErrorChain[0].Description()
+	}
 	return out
 }
 

@@ -235,7 +235,7 @@ func readXFCC(value string) ([]*x509.Certificate, error) {
 	}
 	certs, err := readPEM(found["cert"])
 	if err != nil || len(certs) != 1 {
-		return nil, errors.New("Cert is not one certificate")
+		return nil, errors.New("the value of Cert is not one certificate")
 	}
 	if found["chain"] == "" {
 		return certs, nil

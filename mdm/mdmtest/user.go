@@ -2,7 +2,7 @@ package mdmtest
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // the digest of Apple's UserAuthenticate is MD5
+	"crypto/md5" // the digest of Apple's UserAuthenticate is MD5
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -124,7 +124,7 @@ func DigestResponse(user, password, challenge string) string {
 }
 
 func md5Hex(s string) string {
-	sum := md5.Sum([]byte(s)) //nolint:gosec // as above
+	sum := md5.Sum([]byte(s)) // as above
 	return hex.EncodeToString(sum[:])
 }
 

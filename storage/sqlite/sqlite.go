@@ -121,16 +121,10 @@ func (db *DB) open(ctx context.Context, path string) error {
 func keyFile(name string) (storage.Sealer, error) {
 	key, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		key = storage.GenerateKey()
-		var f *os.File
-		f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		switch {
-		case errors.Is(err, os.ErrExist): // another process was first
-			return keyFile(name)
-		case err == nil:
-			_, err = f.Write(key)
-			err = errors.Join(err, f.Sync(), f.Close())
+		if err := makeKeyFile(name); err != nil {
+			return nil, fmt.Errorf("sqlite: key file: %w", err)
 		}
+		key, err = os.ReadFile(name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: key file: %w", err)
@@ -140,6 +134,23 @@ func keyFile(name string) (storage.Sealer, error) {
 		return nil, fmt.Errorf("sqlite: key file %s: %w", name, err)
 	}
 	return sealer, nil
+}
+
+// makeKeyFile writes a new key. Of several processes that start together one wins; nobody ever sees half a key.
+func makeKeyFile(name string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(storage.GenerateKey()) // mode 0600, as CreateTemp makes it
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), name); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // Stores returns the store as every interface that a server asks for.

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/profile"
+)
+
+func id(d *mdmtest.Device) mdm.EnrollmentID { return mdm.EnrollmentID{Device: d.ID()} }
+
+func (t *tour) enroll(ctx context.Context) error {
+	for _, d := range []*mdmtest.Device{t.phone, t.mac, t.tablet} {
+		// The trust profile comes over a connection that nothing vouches for yet; a real device's user accepts that.
+		d.TrustCertificate(t.pki.server.Certificate)
+		if err := d.Trust(ctx, t.base+"/trust.mobileconfig"); err != nil {
+			return err
+		}
+		if err := d.Enroll(ctx, t.base+"/enroll.mobileconfig"); err != nil {
+			return err
+		}
+		e, err := t.stores.Roster.Enrollment(ctx, id(d))
+		if err != nil {
+			return err
+		}
+		t.check("enroll", d, "enrolled, generation 1", fmt.Sprintf("%s, generation %d", e.State, e.Generation))
+	}
+	return nil
+}
+
+func (t *tour) information(ctx context.Context) error {
+	receipt, err := t.stores.Command.Enqueue(ctx, command.Order{
+		Command: command.DeviceInformation{Queries: []string{"DeviceName", "SerialNumber"}},
+		To:      mdm.IDs(id(t.phone), id(t.mac), id(t.tablet)),
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range []*mdmtest.Device{t.phone, t.mac, t.tablet} {
+		e, err := t.wait(ctx, d, receipt.UUID)
+		if err != nil {
+			return err
+		}
+		got := e.State.String()
+		if strings.Contains(string(e.Result), d.SerialNumber()) {
+			got += " with its serial number"
+		}
+		t.check("DeviceInformation", d, "acknowledged with its serial number", got)
+	}
+	return nil
+}
+
+func (t *tour) installProfile(ctx context.Context) error {
+	p := &profile.Profile{Identifier: "com.example.restrictions", DisplayName: "Restrictions", Payloads: []profile.Payload{
+		&profile.Raw{Type: "com.apple.applicationaccess", Values: map[string]any{"allowCamera": false}},
+	}}
+	data, err := p.Encode()
+	if err != nil {
+		return err
+	}
+	if data, err = t.signer.Sign(ctx, data); err != nil {
+		return err
+	}
+	e, err := t.send(ctx, t.phone, command.InstallProfile{Payload: data})
+	if err != nil {
+		return err
+	}
+	t.check("InstallProfile", t.phone, "acknowledged [com.example.restrictions]", fmt.Sprint(e.State, " ", t.phone.Profiles()))
+	return nil
+}
+
+func (t *tour) notNow(ctx context.Context) error {
+	t.tabletIsLocked.Store(true)
+	receipt, err := t.stores.Command.Enqueue(ctx, command.Order{Command: command.ProfileList{}, To: mdm.IDs(id(t.tablet))})
+	if err != nil {
+		return err
+	}
+	if _, err := t.waitFor(ctx, t.tablet, receipt.UUID, func(e command.Entry) bool { return e.Deferrals > 0 }); err != nil {
+		return err
+	}
+	t.tabletIsLocked.Store(false)
+	if err := t.tablet.Poll(ctx); err != nil { // unlocked: after NotNow a device connects by itself
+		return err
+	}
+	e, err := t.wait(ctx, t.tablet, receipt.UUID)
+	if err != nil {
+		return err
+	}
+	t.check("NotNow, then success", t.tablet, "acknowledged after 1 NotNow", fmt.Sprintf("%s after %d NotNow", e.State, e.Deferrals))
+	return nil
+}
+
+func (t *tour) fail(ctx context.Context) error {
+	e, err := t.send(ctx, t.mac, command.RemoveProfile{Identifier: "com.example.absent"})
+	if err != nil {
+		return err
+	}
+	result, err := command.ParseResult(e.Result)
+	if err != nil {
+		return err
+	}
+	got := e.State.String()
+	if len(result.ErrorChain) > 0 {
+		got = fmt.Sprintf("%s, %s %d", got, result.ErrorChain[0].ErrorDomain, result.ErrorChain[0].ErrorCode)
+	}
+	t.check("an Error", t.mac, "failed, MCMDMErrorDomain 12075", got)
+	return nil
+}
+
+func (t *tour) duplicate(ctx context.Context) error {
+	e, err := t.send(ctx, t.phone, command.SecurityInfo{})
+	if err != nil {
+		return err
+	}
+	answers, aside := 0, 0
+	events, err := t.stores.Events.Events(ctx, "", 0, 10_000)
+	if err != nil {
+		return err
+	}
+	for _, event := range events {
+		if event.CommandUUID == e.UUID && event.Type == mdm.EventCommandAcknowledged {
+			answers++
+		}
+	}
+	for _, err := range t.stores.Command.Aside(ctx, "", 0, 0) {
+		if err != nil {
+			return err
+		}
+		aside++
+	}
+	t.check("a duplicate answer", t.phone, "acknowledged once, 0 reports aside", fmt.Sprintf("%s %s, %d reports aside", e.State, times(answers), aside))
+	return nil
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func (t *tour) renew(ctx context.Context) error {
+	before := mdm.FingerprintOf(t.phone.Certificate())
+	data, err := t.signedEnrollment(ctx, mdm.PurposeRenew, t.phone.ID())
+	if err != nil {
+		return err
+	}
+	// A command that waits behind the renewal must survive it.
+	if _, err := t.stores.Command.Enqueue(ctx, command.Order{Command: command.InstallProfile{Payload: data}, To: mdm.IDs(id(t.phone)), NoPush: true}); err != nil {
+		return err
+	}
+	e, err := t.send(ctx, t.phone, command.DeviceInformation{Queries: []string{"OSVersion"}})
+	if err != nil {
+		return err
+	}
+	enrollment, err := t.stores.Roster.Enrollment(ctx, id(t.phone))
+	if err != nil {
+		return err
+	}
+	renewed, err := t.happened(ctx, t.phone, mdm.EventRenewed)
+	if err != nil {
+		return err
+	}
+	changed := mdm.FingerprintOf(t.phone.Certificate()) != before
+	t.check("renewal", t.phone, "renewed true, new identity true, generation 1, queue acknowledged",
+		fmt.Sprintf("renewed %t, new identity %t, generation %d, queue %s", renewed, changed, enrollment.Generation, e.State))
+	return nil
+}
+
+func (t *tour) checkOut(ctx context.Context) error {
+	if err := t.tablet.CheckOut(ctx); err != nil {
+		return err
+	}
+	e, err := t.stores.Roster.Enrollment(ctx, id(t.tablet))
+	if err != nil {
+		return err
+	}
+	receipt, err := t.stores.Command.Enqueue(ctx, command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(id(t.tablet))})
+	if err != nil {
+		return err
+	}
+	t.check("CheckOut", t.tablet, "ended, 0 commands queued", fmt.Sprintf("%s, %d commands queued", e.State, receipt.Queued))
+	return nil
+}
