@@ -1,0 +1,157 @@
+package storagetest
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/push"
+)
+
+func feedbackCases() []testCase {
+	return []testCase{
+		{name: "what is done with",
+			why: "push.Store: Feedback removes those that were delivered or can never be",
+			run: feedbackDone},
+		{name: "what is to be retried",
+			why: "push.Store: puts off those to be retried until their Result.Retry",
+			run: feedbackRetry},
+		{name: "a push renewed while it was under way",
+			why: "push.Store: an intent that was renewed since it was leased stays: the device may have connected before the new command",
+			run: feedbackRenewed},
+		{name: "a token that is dead",
+			why: "push.Store: its push token is dropped, an EventPushFailed is left, no pushes to it until its next TokenUpdate",
+			run: feedbackInvalid},
+		{name: "a token that was dead once",
+			why: "push.Store: an Invalid result is acted upon only if its Since is not before the last TokenUpdate (Apple: APNs feedback)",
+			run: feedbackStale},
+		{name: "a dead token is one channel's",
+			why: "commands.md §6: push tokens differ per channel",
+			run: feedbackOneChannel},
+		{name: "feedback about nothing",
+			why: "the enrollment may have ended, or the lease, while the push was under way",
+			run: feedbackOfNothing},
+	}
+}
+
+func feedbackDone(w *world) {
+	d := w.enrolled("D")
+	for _, outcome := range []push.Outcome{push.Delivered, push.Rejected} {
+		w.drain()
+		w.queued(security(), d)
+		targets := w.due(w.now())
+		require.Len(w, targets, 1)
+		w.settle(targets, push.Result{Outcome: outcome})
+		assert.Empty(w, w.due(w.now().Add(10*lease)), "%s", outcome)
+		w.queued(security(), d)
+		assert.Len(w, w.due(w.now()), 1, "the next command is pushed again after %s", outcome)
+		w.settle(targets, push.Result{Outcome: push.Delivered})
+	}
+	w.expectEvents(d.id, mdm.EventPushFailed, 0)
+}
+
+func feedbackRetry(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	w.queued(security(), d)
+	targets := w.due(w.now())
+	require.Len(w, targets, 1)
+	retry := w.now().Add(time.Hour)
+	w.settle(targets, push.Result{Outcome: push.Retry, Retry: retry})
+	assert.Empty(w, w.due(retry.Add(-time.Second)), "neither when the lease would have ended, nor before Retry")
+	assert.Len(w, w.due(retry), 1)
+}
+
+func feedbackRenewed(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	w.queued(security(), d)
+	targets := w.due(w.now())
+	require.Len(w, targets, 1)
+	w.queued(profiles(), d)
+	w.settle(targets, push.Result{Outcome: push.Delivered})
+	targets = w.due(w.now().Add(lease))
+	require.Len(w, targets, 1, "the second command is pushed, too")
+	w.settle(targets, push.Result{Outcome: push.Delivered})
+	assert.Empty(w, w.due(w.now().Add(10*lease)))
+}
+
+func feedbackInvalid(w *world) {
+	d := w.enrolled("D")
+	for _, since := range []time.Duration{0, time.Hour} {
+		w.drain()
+		w.queued(security(), d)
+		targets := w.due(w.now())
+		require.Len(w, targets, 1)
+		events := w.count(d.id, mdm.EventPushFailed)
+		w.settle(targets, push.Result{Outcome: push.Invalid, Reason: "Unregistered", Since: w.row(d.id).TokenUpdatedAt.Add(since)})
+		e := w.row(d.id)
+		assert.Empty(w, e.PushToken)
+		assert.Equal(w, mdm.Enrolled, e.State, "it is managed all the same")
+		w.expectEvents(d.id, mdm.EventPushFailed, events+1)
+
+		uuid := w.queued(profiles(), d)
+		assert.Empty(w, w.due(w.now().Add(10*lease)), "nothing can reach it")
+		d.newToken()
+		require.NoError(w, d.tokenUpdate())
+		targets = w.due(w.now())
+		require.Len(w, targets, 1, "what was queued meanwhile is pushed once there is a token")
+		assert.Equal(w, d.token, targets[0].Token)
+		w.settle(targets, push.Result{Outcome: push.Delivered})
+		assert.Contains(w, d.run(), uuid)
+	}
+}
+
+func feedbackStale(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	w.queued(security(), d)
+	targets := w.due(w.now())
+	require.Len(w, targets, 1)
+	since := w.now()
+	d.newToken()
+	require.NoError(w, d.tokenUpdate())
+	w.settle(targets, push.Result{Outcome: push.Invalid, Since: since})
+	assert.Equal(w, d.token, w.row(d.id).PushToken)
+	w.expectEvents(d.id, mdm.EventPushFailed, 0)
+	targets = w.due(w.now().Add(lease))
+	require.Len(w, targets, 1, "the device was not woken: the new token is tried")
+	assert.Equal(w, d.token, targets[0].Token)
+}
+
+func feedbackOneChannel(w *world) {
+	d := w.enrolled("D")
+	u := d.user("anna")
+	w.drain()
+	w.queued(security(), d, u)
+	for _, target := range w.due(w.now()) {
+		outcome := push.Delivered
+		if target.Enrollment == u.id {
+			outcome = push.Invalid
+		}
+		w.settle([]push.Target{target}, push.Result{Outcome: outcome, Since: w.now()})
+	}
+	assert.Empty(w, w.row(u.id).PushToken)
+	assert.Equal(w, d.token, w.row(d.id).PushToken)
+	w.queued(security(), d, u)
+	assert.Equal(w, []mdm.EnrollmentID{d.id}, w.woken(w.now()))
+}
+
+func feedbackOfNothing(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	w.queued(security(), d)
+	targets := w.due(w.now())
+	require.Len(w, targets, 1)
+	d.checkOut()
+	stranger := targets[0]
+	stranger.Enrollment.Device = "unknown"
+	for _, outcome := range []push.Outcome{push.Delivered, push.Invalid, push.Retry, push.Rejected, push.BadCertificate} {
+		w.settle([]push.Target{targets[0], stranger}, push.Result{Outcome: outcome, Since: w.now().Add(-time.Hour), Retry: w.now().Add(time.Minute)})
+	}
+	assert.Empty(w, w.due(w.now().Add(time.Hour)))
+	assert.Nil(w, w.row(stranger.Enrollment))
+	require.NoError(w, w.Push.Feedback(w.Context(), nil))
+}
