@@ -31,10 +31,11 @@ type Store interface {
 	// DuePushes takes up to max intents that are due and leases them until lease from now: they are not handed out again
 	// before. Channels that are not enrolled are left out.
 	DuePushes(ctx context.Context, now time.Time, max int, lease time.Duration) ([]Target, error)
-	// Feedback settles leased intents: it removes those that were delivered or can never be, and puts off those to be
-	// retried until their Result.Retry. An intent that was renewed since it was leased stays. An Invalid result is
-	// acted upon only if its Since is not before the channel's last TokenUpdate; then its push token is dropped, an
-	// EventPushFailed is left, and there are no pushes to it until its next TokenUpdate.
+	// Feedback settles leased intents: it removes those that were delivered or can never be, and puts off those that
+	// have a Result.Retry (outcomes Retry and BadCertificate) until then. A push that was asked for since an intent was
+	// leased is due on its own. An Invalid result is acted upon only if its Since is not before the channel's last
+	// TokenUpdate; then its push token is dropped, an EventPushFailed is left, and there are no pushes to it until its
+	// next TokenUpdate. The intent stays: whatever it was for, the device was not woken.
 	Feedback(ctx context.Context, results []Result) error
 	// Wake leaves an intent for every target that is enrolled, due at due. It returns how many.
 	Wake(ctx context.Context, to mdm.Targets, due time.Time) (int, error)
@@ -93,7 +94,7 @@ type Result struct {
 	Status  int    // of HTTP; 0 if no answer came
 	Reason  string // APNs' word, as "BadDeviceToken"
 	APNsID  string
-	Since   time.Time // Invalid: since when APNs knows (410), or when it answered
+	Since   time.Time // Invalid: since when APNs knows (410), or when it was asked
 	Retry   time.Time // Retry: when to try again
 	At      time.Time
 	Err     error // the cause, where no answer came

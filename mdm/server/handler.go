@@ -121,13 +121,8 @@ func (s *Server) identify(r *http.Request, x *exchange) (err error) {
 	if x.caller.Leaf == nil {
 		return mdm.Errorf(mdm.Malformed, "server.identify", "no client certificate")
 	}
-	limits := plistx.Limits{Bytes: int(s.cfg.MaxBody)}
-	if x.header, err = plistx.Scan(x.body, limits); err != nil {
-		code := mdm.Malformed
-		if errors.Is(err, plistx.ErrTooLarge) {
-			code = mdm.TooLarge
-		}
-		return mdm.Errorf(code, "server.identify", "the message: %w", err)
+	if err := s.scan(x); err != nil {
+		return err
 	}
 	tenant := ""
 	if s.cfg.Tenant != nil {
@@ -141,6 +136,27 @@ func (s *Server) identify(r *http.Request, x *exchange) (err error) {
 		At: x.started, Certificate: x.caller.Leaf, Fingerprint: mdm.FingerprintOf(x.caller.Leaf),
 	}
 	return s.cfg.Validator.Validate(r.Context(), x.caller, x.claim)
+}
+
+// scan checks the message and picks out its header. A report that a device cannot write better is repaired: refused, it
+// would come again for ever, and nothing behind it.
+func (s *Server) scan(x *exchange) (err error) {
+	limits := plistx.Limits{Bytes: int(s.cfg.MaxBody)}
+	x.header, err = plistx.Scan(x.body, limits)
+	if errors.Is(err, plistx.ErrSyntax) && x.kind == "command" {
+		if repaired := plistx.Repair(x.body); repaired != nil {
+			if header, again := plistx.Scan(repaired, limits); again == nil {
+				x.header, x.body, err = header, repaired, nil
+			}
+		}
+	}
+	switch {
+	case errors.Is(err, plistx.ErrTooLarge):
+		return mdm.Errorf(mdm.TooLarge, "server.scan", "%w", err)
+	case err != nil:
+		return mdm.Errorf(mdm.Malformed, "server.scan", "%w", err)
+	}
+	return nil
 }
 
 func identifiers(h plistx.Header) mdm.Identifiers {

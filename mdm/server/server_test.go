@@ -282,6 +282,24 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
+func TestReportWithAControlCharacterDoesNotJamTheQueue(t *testing.T) {
+	c := newClient(t, memory.New().Stores(), nil)
+	c.enroll(t, "U")
+	receipt, err := c.stores.Command.Enqueue(t.Context(), command.Order{Command: command.InstalledApplicationList{}, To: mdm.IDs(mdm.EnrollmentID{Device: "U"})})
+	require.NoError(t, err)
+	c.put(typeCommand, idle("U"))
+	w := c.put(typeCommand, message("Status", "Acknowledged", "UDID", "U", "CommandUUID", receipt.UUID, "Name", "An app\x03"))
+	require.Equal(t, http.StatusOK, w.Code)
+	for e, err := range c.stores.Command.Entries(t.Context(), command.Query{UUID: receipt.UUID, Results: true}) {
+		require.NoError(t, err)
+		assert.Equal(t, command.Acknowledged, e.State)
+		result, err := command.ParseResult(e.Result)
+		require.NoError(t, err)
+		assert.Equal(t, "An app\uFFFD", result.Extra["Name"])
+	}
+	assert.Equal(t, http.StatusBadRequest, c.put(typeCheckin, strings.Replace(tokenUpdate("U"), "magic", "mag\x03ic", 1)).Code, "check-in messages are taken as they are or not at all")
+}
+
 func TestMethodsAndEncodings(t *testing.T) {
 	c := newClient(t, memory.New().Stores(), nil)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
