@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -98,6 +99,25 @@ func TestREADME(t *testing.T) {
 		}
 	}
 	assert.Less(t, strings.Count(string(readme), "\n"), 150)
+}
+
+// TestPracticesNameTestsThatExist keeps the table of practices honest.
+func TestPracticesNameTestsThatExist(t *testing.T) {
+	text, err := os.ReadFile("docs/practices.md")
+	require.NoError(t, err)
+	named := regexp.MustCompile("`([a-z0-9/]+): (Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)
+	require.Greater(t, len(named), 25)
+	for _, m := range named {
+		files, err := filepath.Glob(filepath.Join(m[1], "*_test.go"))
+		require.NoError(t, err)
+		found := false
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			require.NoError(t, err)
+			found = found || strings.Contains(string(source), "\nfunc "+m[2]+"(t *testing.T)")
+		}
+		assert.True(t, found, "%s has no %s", m[1], m[2])
+	}
 }
 
 // TestDocumentsNameWhatIsThere keeps the links of the documents alive.

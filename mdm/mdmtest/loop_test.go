@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,6 +31,15 @@ import (
 
 const topic = "com.apple.mgmt.External.test"
 
+// deviceCA is shared, because its key takes time to make.
+var deviceCA = sync.OnceValue(func() *scep.LocalCA {
+	ca, err := scep.NewLocalCA("test devices")
+	if err != nil {
+		panic(err)
+	}
+	return ca
+})
+
 // world is a server with everything around it, over real HTTPS.
 type world struct {
 	t      *testing.T
@@ -45,10 +55,7 @@ type world struct {
 
 func newWorld(t *testing.T, change func(*server.Config)) *world {
 	t.Helper()
-	w := &world{t: t, stores: memory.New().Stores()}
-	var err error
-	w.ca, err = scep.NewLocalCA("test devices")
-	require.NoError(t, err)
+	w := &world{t: t, stores: memory.New().Stores(), ca: deviceCA()}
 	w.apns = mdmtest.NewAPNs()
 	t.Cleanup(w.apns.Close)
 	cert, err := mdmtest.NewPushCertificate(topic)

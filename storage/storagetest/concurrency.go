@@ -247,17 +247,20 @@ func replicasEnqueue(w *world) {
 }
 
 func replicasStart(w *world) {
-	var group sync.WaitGroup
-	worlds := make([]*world, 4)
-	for i := range worlds {
-		group.Go(func() {
-			worlds[i] = &world{TB: w.TB, Stores: w.cfg.Open(w.TB, w.name+"-fresh"), cfg: w.cfg, name: w.name, n: i * 1000}
-		})
-	}
-	group.Wait()
-	for i, other := range worlds {
-		require.NotNil(w, other)
-		d := other.enrolled(numbered("device-", i))
-		assert.Equal(w, mdm.Enrolled, worlds[0].row(d.id).State)
+	for round := range 8 { // whatever goes wrong here goes wrong seldom
+		fresh := numbered(w.name+"-", round)
+		worlds := make([]*world, 6)
+		var group sync.WaitGroup
+		for i := range worlds {
+			group.Go(func() {
+				worlds[i] = &world{TB: w.TB, Stores: w.cfg.Open(w.TB, fresh), cfg: w.cfg, name: fresh, n: i * 1000}
+			})
+		}
+		group.Wait()
+		for i, other := range worlds {
+			require.NotNil(w, other, "it did not open")
+			d := other.enrolled(numbered("device-", i))
+			assert.Equal(w, mdm.Enrolled, worlds[0].row(d.id).State)
+		}
 	}
 }
