@@ -83,27 +83,29 @@ func (s *Service) renew(now *Situation, r *Request, m *Authenticate) Plan {
 	}
 }
 
-// begin starts an enrollment, or the next generation of one.
+// begin starts an enrollment, or the next generation of one. A generation that never got to its first TokenUpdate is not
+// counted: another attempt goes on in it.
 func (s *Service) begin(now *Situation, r *Request, m *Authenticate, kind Kind) Plan {
 	device := mdm.Enrollment{Generation: 1}
+	anew := now.Device != nil && now.Device.State != mdm.Pending
 	if now.Device != nil {
 		device = *now.Device // the old push token stays until the first TokenUpdate of the new generation
-		if kind != New {
-			device.Generation++
-		}
+	}
+	if anew {
+		device.Generation++
+	}
+	if anew || now.Device == nil {
+		device.Arrival = kind.arrival()
 	}
 	device.ID, device.Channel, device.State = r.ID, r.Channel, mdm.Pending
 	device.Topic, device.Device = m.Topic, m.Device
 	device.AuthenticatedAt = r.At
 	device.AwaitingConfiguration, device.EnrolledAt, device.EndReason = false, zeroTime, ""
-	device.Arrival = kind.arrival()
-	if kind != New {
-		device.EndedAt = zeroTime
-	}
+	device.EndedAt = zeroTime
 	return Plan{
 		Enrollments:   []mdm.Enrollment{device},
 		Certificates:  s.pending(now, r, device.Generation),
-		NewGeneration: kind != New,
+		NewGeneration: anew,
 		Events:        []mdm.Event{r.authenticated(device.Generation, kind)},
 		Seen:          true,
 	}

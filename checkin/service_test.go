@@ -100,6 +100,25 @@ func TestKindsOfAuthenticate(t *testing.T) {
 	}
 }
 
+func TestAnotherAttemptIsTheSameGeneration(t *testing.T) {
+	k := newKit(t)
+	for range 3 { // the installation fails on the device each time
+		k.must(phone, k.issued(mdm.PurposeEnroll, ""), authenticate())
+		assert.Equal(t, mdm.Generation(1), k.rows[phone].Generation)
+	}
+	k.must(phone, k.issued(mdm.PurposeEnroll, ""), authenticate())
+	k = newKit(t)
+	k.enrolled()
+	for range 3 {
+		k.must(phone, k.issued(mdm.PurposeEnroll, ""), authenticate())
+	}
+	last := k.issued(mdm.PurposeEnroll, "")
+	k.must(phone, last, authenticate())
+	plan := k.must(phone, last, tokenUpdate("new"))
+	assert.Equal(t, mdm.Generation(2), k.rows[phone].Generation)
+	assert.Equal(t, mdm.EventReenrolled, plan.Events[0].Type)
+}
+
 func TestSameIdentityAfterAnErase(t *testing.T) {
 	k := newKit(t)
 	cert := k.enrolled()

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -70,9 +71,10 @@ type Digest struct {
 	Life   time.Duration    // of a nonce; 0: two minutes
 	Clock  func() time.Time // nil: time.Now
 
-	mu   sync.Mutex
-	own  []byte
-	used map[string]time.Time
+	mu    sync.Mutex
+	own   []byte
+	used  map[string]time.Time
+	swept time.Time // when what is too old was last dropped
 }
 
 // maxUsedNonces bounds the memory for nonces that were used; beyond it, users have to wait.
@@ -125,10 +127,9 @@ func (d *Digest) redeem(id mdm.EnrollmentID, nonce string) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for n, until := range d.used {
-		if now.After(until) {
-			delete(d.used, n)
-		}
+	if now.Sub(d.swept) > life/4 {
+		d.swept = now
+		maps.DeleteFunc(d.used, func(_ string, until time.Time) bool { return now.After(until) })
 	}
 	if _, twice := d.used[nonce]; twice || len(d.used) >= maxUsedNonces {
 		return false

@@ -6,7 +6,8 @@
 //	go run ./examples/quickstart -demo        # a tour with three devices that checks itself
 //
 // Devices use -listen (HTTPS), operators -admin. The console's token is printed at start, or taken from the environment
-// variable APPLEMDM_API_TOKEN. For real devices see the README: they need -public-url and -push-cert.
+// variable APPLEMDM_API_TOKEN. For real devices see the README: they need -public-url and -push-cert. Whoever reaches
+// -listen can enroll; in a product of yours a login comes before the enrollment profile.
 package main
 
 import (

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,9 +216,10 @@ func (deaf) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func TestUndeliveredAnswerSpendsNothing(t *testing.T) {
 	s := newStore()
 	handler := &scep.Server{CA: testCA(), Store: s}
-	lose := true
+	var lose atomic.Bool
+	lose.Store(true)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if lose && r.URL.Query().Get("operation") == "PKIOperation" {
+		if lose.Load() && r.URL.Query().Get("operation") == "PKIOperation" {
 			handler.ServeHTTP(deaf{w}, r)
 			panic(http.ErrAbortHandler)
 		}
@@ -228,8 +230,8 @@ func TestUndeliveredAnswerSpendsNothing(t *testing.T) {
 	secret := challenge(t, s, scep.Challenge{})
 	_, err := client.Enroll(t.Context(), key(0), secret)
 	require.Error(t, err)
-	require.Len(t, s.certs, 1)
-	lose = false
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.certs) == 1 }, 10*time.Second, time.Millisecond)
+	lose.Store(false)
 	cert, err := client.Enroll(t.Context(), key(1), secret)
 	require.NoError(t, err, "a device that made a new key after the loss must not be shut out")
 	living := 0

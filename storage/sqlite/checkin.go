@@ -44,7 +44,7 @@ func (t *tx) situation(ctx context.Context, key checkin.Key) (*checkin.Situation
 	if device == nil {
 		return s, nil
 	}
-	s.EraseSent = device.eraseSent == device.Generation
+	s.EraseSent = device.eraseSent != 0 && device.eraseSent == device.Generation
 	var n int
 	s.ReplacementSent, err = one(ctx, t, `SELECT 1 FROM queue WHERE enrollment = ? AND generation = ? AND sends > 0 AND traits & ? <> 0 LIMIT 1`,
 		[]any{device.id, device.Generation, command.ReplacesMDM}, &n)

@@ -70,6 +70,9 @@ type writer struct {
 }
 
 func (w *writer) connect(ctx context.Context) (err error) {
+	if w.conn != nil {
+		_ = w.conn.Close()
+	}
 	w.conn, err = w.pool.Conn(ctx)
 	w.stmts = map[string]*sql.Stmt{}
 	return err

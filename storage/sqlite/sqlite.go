@@ -101,10 +101,7 @@ func (db *DB) open(ctx context.Context, path string) error {
 	}
 	writes.SetMaxOpenConns(2) // one is the writer's for good, one is for EnqueueTx
 	db.writes = &writer{db: db, pool: writes, turn: make(chan struct{}, 1)}
-	if err := db.writes.connect(ctx); err != nil {
-		return err
-	}
-	if err := db.migrate(ctx); err != nil {
+	if err := db.prepare(ctx); err != nil {
 		return err
 	}
 	reads, err := sql.Open("sqlite", name+"&_pragma=query_only(1)")
@@ -115,6 +112,29 @@ func (db *DB) open(ctx context.Context, path string) error {
 	reads.SetMaxIdleConns(max(4, runtime.NumCPU()))
 	db.reads = &reader{db: db, pool: reads}
 	return os.Chmod(absolute, 0o600)
+}
+
+// openTime is how long Open waits for other processes that make or change the schema.
+const openTime = 10 * time.Second
+
+// prepare connects the writer and brings the schema up to date. Turning a new file into one with a write-ahead log takes a
+// lock that SQLite does not wait for, so it is tried again while others do it.
+func (db *DB) prepare(ctx context.Context) error {
+	deadline := time.Now().Add(openTime)
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		err := db.writes.connect(ctx)
+		if err == nil {
+			err = db.migrate(ctx)
+		}
+		if err == nil || mdm.CodeOf(failed(err)) != mdm.Unavailable || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 // keyFile returns a Sealer with the key in the named file, which it makes if it is not there.
