@@ -17,7 +17,7 @@ type Store interface {
 	//
 	// If decide fails, nothing is written and its error is returned as it is. If the plan has a Refusal, the plan is
 	// written and the Refusal is returned. A store that retries a transaction calls decide again, so decide must have
-	// no side effects.
+	// no side effects. If decide panics, nothing is written and the store goes on.
 	Update(ctx context.Context, key Key, decide func(*Situation) (Plan, error)) error
 }
 

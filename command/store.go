@@ -25,14 +25,16 @@ type Exchanger interface {
 	//
 	// A report for an unknown, finished or foreign UUID, and one with an unknown status, is kept aside (EventReportAside)
 	// and is answered like an Idle one that does not begin a session. It is not an error: a device repeats for ever what
-	// is refused. A report that equals the one that finished its command is a repetition and leaves nothing.
+	// is refused. A report that equals the one that finished its command is a repetition and leaves nothing, and so is
+	// a NotNow for a command that is deferred already.
 	//
 	// The command offered is the first of the channel by priority, then by sequence, among those that are open, due
 	// (NotBefore), alive (NotAfter) and not deferred in this session. An Idle report begins a session: deferred commands
 	// become eligible again, in their old places. If a channel is not Enrolled, nothing is offered.
 	//
 	// When the session ends with deferred commands, a push is left: after [DeferredPush] if the last status was not
-	// NotNow (the device will not poll by itself), else after [SafetyPush].
+	// NotNow (the device will not poll by itself), else after [SafetyPush]. When it ends with commands that are not due
+	// yet, one is left for when the first of them is. If admit panics, nothing is written and the store goes on.
 	Exchange(ctx context.Context, r *Report, admit func(*identity.Standing) identity.Verdict) (*Offer, error)
 }
 
@@ -71,14 +73,14 @@ type Order struct {
 	UUID    string      // the CommandUUID; empty: see [Prepare]. At most 255 printable ASCII bytes
 
 	Priority Priority
-	// Collapse, if not empty, is a key of which one open command per enrollment is enough: while one is open, another
-	// is not queued and counts as Collapsed.
+	// Collapse, if not empty, is a key of which one open command per enrollment is enough: while one is open and not past
+	// its NotAfter, another is not queued and counts as Collapsed.
 	Collapse string
 	// Supersede turns Collapse around: open commands with the key that were not sent yet are canceled, and this one is
 	// queued.
 	Supersede bool
 
-	NotBefore time.Time // not offered earlier; zero: at once
+	NotBefore time.Time // not offered earlier, nor pushed; zero: at once
 	NotAfter  time.Time // not offered later, and expired then; zero: no limit
 	NoPush    bool      // do not wake the device
 }

@@ -35,7 +35,7 @@ type Targets struct {
 	matching bool
 }
 
-// IDs addresses these enrollments.
+// IDs addresses these enrollments, each once however often it is named.
 func IDs(ids ...EnrollmentID) Targets { return Targets{ids: slices.Clone(ids)} }
 
 // Matching addresses every enrollment that f selects at the time of the call it is passed to.

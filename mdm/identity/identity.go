@@ -58,7 +58,8 @@ type ValidatorFunc func(ctx context.Context, p Presented, c Claim) error
 func (f ValidatorFunc) Validate(ctx context.Context, p Presented, c Claim) error { return f(ctx, p, c) }
 
 // Resolver finds the device that a certificate is bound to, for endpoints outside the protocol (a file download, a
-// web page). It returns a NotFound error if the certificate is no device's active or pending identity.
+// web page). It returns a NotFound error if the certificate is no managed device's active or pending identity, and an
+// error for a device or certificate on the deny list.
 type Resolver interface {
 	Resolve(ctx context.Context, tenant string, fp mdm.Fingerprint) (mdm.EnrollmentID, error)
 }
@@ -74,7 +75,8 @@ type DenyList interface {
 	Denials(ctx context.Context, tenant string) ([]Denial, error)
 }
 
-// Denial names a device or a certificate (exactly one of both) of a tenant, and why.
+// Denial names a device or a certificate (exactly one of both, else it is Malformed) of a tenant, and why. The reason may
+// be empty.
 type Denial struct {
 	Tenant      string
 	Device      string

@@ -23,7 +23,8 @@ type Store interface {
 	// Record writes an issued certificate into the ledger and notes it as the answer to its challenge, unless
 	// Issue.Challenge is zero. An earlier answer of the same challenge that is still only issued is revoked: one
 	// challenge never gives two living certificates. It leaves an EventCertificateIssued. If the challenge was spent on
-	// another key meanwhile, it changes nothing and returns a Forbidden error.
+	// another key meanwhile, if its earlier answer is in use, or if there is no such challenge, it changes nothing and
+	// returns a Forbidden error.
 	Record(ctx context.Context, i Issue) error
 
 	// Spend marks a challenge as used up by this key, after its answer was delivered.
