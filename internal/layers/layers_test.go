@@ -3,6 +3,7 @@
 package layers
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -43,8 +44,39 @@ func floorOf(dir string) int {
 }
 
 func TestImportsPointDown(t *testing.T) {
-	root := filepath.Join("..", "..")
 	files := 0
+	each(t, func(name, rel string) {
+		files++
+		check(t, name, path.Dir(rel))
+	})
+	require.Greater(t, files, 50, "the walk must have found the library")
+}
+
+// mayUnenroll are the only files that may say mdm.Unmanaged, the code that makes a device remove its management.
+var mayUnenroll = map[string]bool{"mdm/identity/admit.go": true, "mdm/server/status.go": true}
+
+func TestUnmanagedIsSaidInOnePlace(t *testing.T) {
+	said := 0
+	each(t, func(name, rel string) {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Unmanaged" {
+				said++
+				if !mayUnenroll[rel] && !mayTest[path.Dir(rel)] {
+					t.Errorf("%s says mdm.Unmanaged: only the policy of who is managed may", rel)
+				}
+			}
+			return true
+		})
+	})
+	require.Positive(t, said)
+}
+
+// each calls f for every file of the library that is no test.
+func each(t *testing.T, f func(name, rel string)) {
+	t.Helper()
+	root := filepath.Join("..", "..")
 	require.NoError(t, filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -57,11 +89,9 @@ func TestImportsPointDown(t *testing.T) {
 		}
 		rel, err := filepath.Rel(root, name)
 		require.NoError(t, err)
-		files++
-		check(t, name, path.Dir(filepath.ToSlash(rel)))
+		f(name, filepath.ToSlash(rel))
 		return nil
 	}))
-	require.Greater(t, files, 50, "the walk must have found the library")
 }
 
 // ownModule reports whether dir is the root of another module, which has rules of its own.
