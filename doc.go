@@ -31,7 +31,7 @@
 //
 // # What you implement
 //
-// Nothing, to begin with. With a database of your own: [checkin.Store] and [command.Store], seven methods, and then the
+// Nothing, to begin with. With a database of your own: [checkin.Store] and [command.Store], six methods, and then the
 // other interfaces of [storage.Stores] as you need them; storagetest.Run tells when they are right. With an identity
 // system of your own: one [identity.ValidatorFunc]. To see every message: a func(checkin.Handler) checkin.Handler.
 //

@@ -53,7 +53,8 @@ type Situation struct {
 	// ReplacementSent: an InstallProfile that holds an MDM payload was sent to the device in this generation and has no
 	// final answer. Evidence for a renewal.
 	ReplacementSent bool
-	// EraseSent: an EraseDevice was sent to the device in this generation, answered or not. Evidence for a wipe.
+	// EraseSent: an EraseDevice was sent to the device in this generation, and the device did not answer that it failed.
+	// Evidence for a wipe.
 	EraseSent bool
 	// Users are the user channels of the device that are not ended. Filled in only when the key is a device channel.
 	Users []mdm.EnrollmentID

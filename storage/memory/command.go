@@ -61,6 +61,9 @@ func (db *DB) settle(r *command.Report) {
 	default:
 		e.Result = bytes.Clone(r.Raw)
 		q.finish(e, state, r.At, "")
+		if e.traits&command.Erases != 0 { // it did not happen
+			q.eraseSent = 0
+		}
 		db.recordAnswer(mdm.EventCommandFailed, e, r)
 	}
 }
