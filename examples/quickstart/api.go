@@ -135,14 +135,33 @@ func (a *app) listCommands(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	after, err := a.lastEntries(ctx, id, 200)
+	if err != nil {
+		return nil, err
+	}
 	entries := []entry{}
-	for e, err := range a.stores.Command.Entries(ctx, command.Query{From: id, Results: true, Limit: 200}) {
+	for e, err := range a.stores.Command.Entries(ctx, command.Query{From: id, AfterSeq: after, Results: true}) {
 		if err != nil {
 			return nil, err
 		}
 		entries = append(entries, showEntry(e))
 	}
 	return entries, nil
+}
+
+// lastEntries returns the Seq after which the last n entries of a queue are.
+func (a *app) lastEntries(ctx context.Context, id mdm.EnrollmentID, n int) (int64, error) {
+	var seqs []int64
+	for e, err := range a.stores.Command.Entries(ctx, command.Query{From: id}) {
+		if err != nil {
+			return 0, err
+		}
+		seqs = append(seqs, e.Seq)
+	}
+	if len(seqs) <= n {
+		return 0, nil
+	}
+	return seqs[len(seqs)-n-1], nil
 }
 
 func showEntry(e command.Entry) entry {

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/profile"
 )
@@ -95,6 +97,19 @@ func TestAPI(t *testing.T) {
 	assert.Equal(t, http.StatusOK, status)
 	require.Error(t, d.Poll(t.Context()))
 	assert.False(t, d.Managed(), "it was told to remove its management")
+}
+
+func TestConsoleShowsTheNewestCommands(t *testing.T) {
+	a, d := running(t)
+	var last command.Receipt
+	for range 205 {
+		var err error
+		last, err = a.stores.Command.Enqueue(t.Context(), command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(id(d)), NoPush: true})
+		require.NoError(t, err)
+	}
+	_, body := a.call(t, http.MethodGet, "/api/commands?device="+d.ID(), "secret", nil)
+	assert.Contains(t, body, last.UUID)
+	assert.Equal(t, 200, strings.Count(body, `"queued":`))
 }
 
 func TestLiveEvents(t *testing.T) {
