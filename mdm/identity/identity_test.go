@@ -282,6 +282,8 @@ func TestIssuedBy(t *testing.T) {
 	require.NoError(t, err)
 	presented, err := identity.IssuedBy(identity.IssuerConfig{Roots: []*x509.Certificate{ours().root}})
 	require.NoError(t, err)
+	bare, err := identity.IssuedBy(identity.IssuerConfig{Roots: []*x509.Certificate{ours().root}}) // has not seen the chain
+	require.NoError(t, err)
 	imposter := newAuthority() // the same names, other keys
 	many := make([]*x509.Certificate, 20)
 	for i := range many {
@@ -294,7 +296,7 @@ func TestIssuedBy(t *testing.T) {
 	}{
 		"ours":                           {v, identity.Presented{Leaf: device().cert}, nil},
 		"with the chain that came":       {presented, identity.Presented{Leaf: device().cert, Intermediates: []*x509.Certificate{ours().intermediate}}, nil},
-		"without a chain":                {presented, identity.Presented{Leaf: device().cert}, identity.ErrForeign},
+		"without a chain":                {bare, identity.Presented{Leaf: device().cert}, identity.ErrForeign},
 		"too long a chain":               {presented, identity.Presented{Leaf: device().cert, Intermediates: many}, identity.ErrForeign},
 		"a little early":                 {v, identity.Presented{Leaf: ours().leaf(4*time.Minute, time.Hour).cert}, nil},
 		"a little late":                  {v, identity.Presented{Leaf: ours().leaf(-time.Hour, -4*time.Minute).cert}, nil},
@@ -323,6 +325,26 @@ func TestIssuedBy(t *testing.T) {
 	old := identity.Presented{Leaf: ours().leaf(-2*time.Hour, -time.Hour).cert}
 	require.NoError(t, renewing.Validate(t.Context(), old, identity.Claim{Message: "Authenticate"}))
 	require.ErrorIs(t, renewing.Validate(t.Context(), old, identity.Claim{Message: "TokenUpdate"}), identity.ErrExpired)
+}
+
+func TestAKnownChainStillExpires(t *testing.T) {
+	a := newAuthority()
+	leaf := a.leaf(-time.Hour, 10*365*24*time.Hour) // outlives the authorities above it
+	at := now
+	v, err := identity.IssuedBy(identity.IssuerConfig{Roots: []*x509.Certificate{a.root}, Clock: func() time.Time { return at }})
+	require.NoError(t, err)
+	first := identity.Presented{Leaf: leaf.cert, Intermediates: []*x509.Certificate{a.intermediate}}
+	require.ErrorIs(t, v.Validate(t.Context(), identity.Presented{Leaf: leaf.cert}, identity.Claim{}), identity.ErrForeign)
+	require.NoError(t, v.Validate(t.Context(), first, identity.Claim{}))
+	require.NoError(t, v.Validate(t.Context(), identity.Presented{Leaf: leaf.cert}, identity.Claim{}), "its chain is known now")
+	at = now.AddDate(3, 0, 0)
+	require.ErrorIs(t, v.Validate(t.Context(), first, identity.Claim{}), identity.ErrExpired, "an authority has expired")
+	short := a.leaf(-time.Hour, time.Hour)
+	at = now
+	presented := identity.Presented{Leaf: short.cert, Intermediates: first.Intermediates}
+	require.NoError(t, v.Validate(t.Context(), presented, identity.Claim{}))
+	at = now.Add(2 * time.Hour)
+	require.ErrorIs(t, v.Validate(t.Context(), presented, identity.Claim{}), identity.ErrExpired, "the leaf has expired")
 }
 
 func TestAllAndNotRevoked(t *testing.T) {

@@ -52,7 +52,8 @@ func IssuedBy(c IssuerConfig) (Validator, error) {
 
 type issuer struct {
 	IssuerConfig
-	roots *x509.CertPool
+	roots  *x509.CertPool
+	chains chainCache
 }
 
 // Validate implements [Validator].
@@ -82,13 +83,27 @@ func (i *issuer) Validate(ctx context.Context, p Presented, c Claim) error {
 }
 
 func (i *issuer) verify(p Presented, at time.Time) error {
+	fp := mdm.FingerprintOf(p.Leaf)
+	if i.chains.holds(fp, at) {
+		return nil
+	}
 	pool := x509.NewCertPool()
 	for _, cert := range slices.Concat(i.Intermediates, p.Intermediates) {
 		pool.AddCert(cert)
 	}
-	_, err := p.Leaf.Verify(x509.VerifyOptions{Roots: i.roots, Intermediates: pool, CurrentTime: at,
+	chains, err := p.Leaf.Verify(x509.VerifyOptions{Roots: i.roots, Intermediates: pool, CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	return err
+	if err != nil {
+		return err
+	}
+	until := p.Leaf.NotAfter
+	for _, above := range chains[0] {
+		if above.NotAfter.Before(until) {
+			until = above.NotAfter
+		}
+	}
+	i.chains.add(fp, until)
+	return nil
 }
 
 func (i *issuer) expired(ctx context.Context, p Presented, c Claim) error {

@@ -1,0 +1,44 @@
+package identity
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// maxChains bounds what a chainCache remembers, about 8 MB.
+const maxChains = 100_000
+
+// chainCache remembers which certificates have a chain to our roots, and until when: the signatures of a chain cost more
+// than all the rest of a request, and they do not change. How long the leaf itself is valid is checked each time.
+type chainCache struct {
+	mu    sync.RWMutex
+	until map[mdm.Fingerprint]time.Time
+}
+
+// holds reports whether the chain of fp is known to be good at this time.
+func (c *chainCache) holds(fp mdm.Fingerprint, at time.Time) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	until, known := c.until[fp]
+	return known && !at.After(until)
+}
+
+func (c *chainCache) add(fp mdm.Fingerprint, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until == nil {
+		c.until = map[mdm.Fingerprint]time.Time{}
+	}
+	if len(c.until) >= maxChains { // make room by forgetting some, no matter which
+		n := maxChains / 8
+		for old := range c.until {
+			if delete(c.until, old); n == 0 {
+				break
+			}
+			n--
+		}
+	}
+	c.until[fp] = until
+}
