@@ -25,7 +25,7 @@ func ReadFeedback(r io.Reader) iter.Seq2[InvalidToken, error] {
 	return func(yield func(InvalidToken, error) bool) {
 		for {
 			token, err := readFeedback(r)
-			if err == io.EOF || !yield(token, err) || err != nil {
+			if errors.Is(err, io.EOF) || !yield(token, err) || err != nil {
 				return
 			}
 		}

@@ -35,8 +35,8 @@ func runDemo(ctx context.Context, o options, out io.Writer) error {
 	}
 	defer a.Close()
 	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(running) }()
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = a.Run(running) }() // ends when it is stopped
 	t := newTour(a, out)
 	err = t.run(ctx)
 	stop()

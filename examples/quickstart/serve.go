@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/gomdm/applemdm/mdm/mdmtest"
@@ -56,7 +55,7 @@ func (a *app) simulate(ctx context.Context, n int) error {
 		if err := d.Enroll(ctx, a.base+"/enroll.mobileconfig"); err != nil {
 			return fmt.Errorf("simulated device %d: %w", i+1, err)
 		}
-		fmt.Fprintf(os.Stdout, "enrolled  %s (%d of %d)\n", d.ID(), i+1, n)
+		fmt.Printf("enrolled  %s (%d of %d)\n", d.ID(), i+1, n)
 		group.Go(func() {
 			if err := d.Run(ctx); err != nil && ctx.Err() == nil {
 				a.log.LogAttrs(ctx, slog.LevelInfo, "simulated device left", slog.String("device", d.ID()), slog.Any("error", err))

@@ -30,7 +30,7 @@ func Encrypt(content []byte, recipients []*x509.Certificate) ([]byte, error) {
 			return nil, fmt.Errorf("cms: a recipient has a %T, not an RSA key", r.PublicKey)
 		}
 		//lint:ignore SA1019 devices read no other key transport: RFC 8894 and Apple's profile encryption are built on it
-		wrapped, err := rsa.EncryptPKCS1v15(rand.Reader, pub, key)
+		wrapped, err := rsa.EncryptPKCS1v15(rand.Reader, pub, key) //nolint:staticcheck // as above
 		if err != nil {
 			return nil, fmt.Errorf("cms: encrypt: %w", err)
 		}

@@ -209,12 +209,11 @@ func Promote(s *Standing, cert mdm.Certificate, at time.Time) []mdm.Certificate 
 // unmanaged tells a device that is on record as not managed to remove its management. If the denied knowledge is about
 // a user channel, the device is meant: user channels end with their device only.
 func unmanaged(s *Standing, c Claim) Verdict {
-	v := refuse(c, mdm.Unmanaged, "not managed")
-	if s.Device != nil {
-		v.Err.(*mdm.Error).KnowsUnrecognized = s.Device.Device.KnowsUnrecognized()
-	}
-	v.Events = []mdm.Event{{Type: mdm.EventRefused, At: c.At, Enrollment: c.ID, Fingerprint: c.Fingerprint.String(), Status: c.Message}}
-	return v
+	err := mdm.Errorf(mdm.Unmanaged, "identity.Admit", "not managed")
+	err.Enrollment = c.ID
+	err.KnowsUnrecognized = s.Device != nil && s.Device.Device.KnowsUnrecognized()
+	return Verdict{Err: err, Events: []mdm.Event{{Type: mdm.EventRefused, At: c.At, Enrollment: c.ID,
+		Fingerprint: c.Fingerprint.String(), Status: c.Message}}}
 }
 
 func conflict(s *Standing, c Claim) Verdict {

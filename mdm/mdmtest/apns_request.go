@@ -35,7 +35,7 @@ func (a *APNs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.record(p)
 	switch {
 	case answer.Drop:
-		conn.Close()
+		_ = conn.Close()
 		panic(http.ErrAbortHandler)
 	case answer.Stall:
 		a.stall(r)

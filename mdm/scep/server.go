@@ -52,7 +52,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, POST")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 	case operation == "GetCACaps" && r.Method == http.MethodGet:
-		send(w, "text/plain", []byte(capabilities))
+		_ = send(w, "text/plain", []byte(capabilities))
 	case operation == "GetCACert" && r.Method == http.MethodGet:
 		s.sendCACert(w, r)
 	case operation == "PKIOperation":

@@ -122,7 +122,7 @@ func (l *link) roundTrip(req *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.ProtoMajor != 2 {
 		return answer{}, errProtocol
 	}

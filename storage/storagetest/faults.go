@@ -2,7 +2,6 @@ package storagetest
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -193,6 +192,6 @@ func passedDeadline(w *world) {
 	defer cancel()
 	_, err := w.Command.Enqueue(ctx, to(security(), d))
 	require.Error(w, err)
-	assert.True(w, errors.Is(err, context.DeadlineExceeded), "the cause is there: %v", err)
+	assert.ErrorIs(w, err, context.DeadlineExceeded, "the cause is there")
 	assert.Empty(w, w.queue(d))
 }
