@@ -13,18 +13,20 @@ type node struct {
 	parent  int    // index, -1 for the root
 	size    int    // of the content in DER
 	end     int    // where a constructed element of definite length ends; -1 for an indefinite one
+	limit   int    // where its content must end at the latest
 	joined  bool   // a constructed OCTET STRING, rewritten as a primitive one
 	bare    bool   // part of a joined one: only its bytes count
 }
 
-// Check checks a message, BER or DER, against l.
+// Check checks a message, BER or DER, against l. Its errors are those of ToDER.
 func Check(ber []byte, l Limits) error {
 	_, err := scan(ber, l.withDefaults())
 	return err
 }
 
 // ToDER checks a message, BER or DER, against l, and returns it with definite lengths of the shortest form and with
-// its OCTET STRINGs in one piece. It does not recurse and takes time and memory in proportion to the message.
+// its OCTET STRINGs in one piece (X.690, sections 10.1 and 10.2). Nothing may follow the message. It does not recurse
+// and takes time and memory in proportion to the message. The error is ErrTooLarge, ErrTooDeep, ErrTooMany or ErrSyntax.
 func ToDER(ber []byte, l Limits) ([]byte, error) {
 	nodes, err := scan(ber, l.withDefaults())
 	if err != nil {
@@ -58,7 +60,7 @@ func scan(ber []byte, l Limits) ([]node, error) {
 	if len(ber) > l.Bytes {
 		return nil, ErrTooLarge
 	}
-	var nodes []node
+	nodes := make([]node, 0, min(l.Elements, len(ber)/8+1, 128))
 	parent, depth, pos := -1, 0, 0
 	for {
 		// Leave the elements that end here.
@@ -76,7 +78,11 @@ func scan(ber []byte, l Limits) ([]node, error) {
 			}
 			continue
 		}
-		n, next, err := element(ber, pos, limit(nodes, parent, len(ber)))
+		limit := len(ber)
+		if parent >= 0 {
+			limit = nodes[parent].limit
+		}
+		n, next, err := element(ber, pos, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -100,16 +106,6 @@ func scan(ber []byte, l Limits) ([]node, error) {
 			return nil, ErrTooDeep
 		}
 	}
-}
-
-// limit returns where the innermost element of definite length ends.
-func limit(nodes []node, parent, length int) int {
-	for ; parent >= 0; parent = nodes[parent].parent { // at most Depth steps
-		if nodes[parent].end >= 0 {
-			return nodes[parent].end
-		}
-	}
-	return length
 }
 
 func trailing(ber []byte, pos int) error {
@@ -136,11 +132,12 @@ func element(ber []byte, pos, end int) (node, int, error) {
 	case length < 0 && n.tag&constructed == 0:
 		return node{}, 0, syntax("a primitive element of indefinite length at byte %d", pos)
 	case length < 0:
-		n.end = -1
+		n.end, n.limit = -1, end
 	case length > end-pos:
 		return node{}, 0, syntax("an element is longer than what holds it at byte %d", pos)
 	case n.tag&constructed != 0:
 		n.end = pos + length
+		n.limit = n.end
 	default:
 		n.content, n.size = ber[pos:pos+length], length
 		pos += length
@@ -171,7 +168,7 @@ func readLength(ber []byte, pos, end int) (int, int, error) {
 	return length, pos, nil
 }
 
-// place settles how a node is rewritten, by what it stands in.
+// place settles how a node is rewritten, by what it stands in: the pieces of an OCTET STRING may be in pieces themselves.
 func (n *node) place(nodes []node) error {
 	if n.parent >= 0 {
 		if p := &nodes[n.parent]; p.joined || p.bare {
@@ -184,27 +181,4 @@ func (n *node) place(nodes []node) error {
 	}
 	n.joined = n.tag == octetString|constructed
 	return nil
-}
-
-func headerSize(size int) int {
-	n := 2
-	if size >= 0x80 {
-		for s := size; s > 0; s >>= 8 {
-			n++
-		}
-	}
-	return n
-}
-
-func appendHeader(out []byte, tag byte, size int) []byte {
-	out = append(out, tag)
-	if size < 0x80 {
-		return append(out, byte(size))
-	}
-	n := headerSize(size) - 2
-	out = append(out, 0x80|byte(n))
-	for i := n - 1; i >= 0; i-- {
-		out = append(out, byte(size>>(8*i)))
-	}
-	return out
 }

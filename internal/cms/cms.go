@@ -1,7 +1,17 @@
-// Package cms is the one guarded door to CMS (PKCS#7) messages. It wraps go.mozilla.org/pkcs7, whose BER reader recurses
-// without bound, is quadratic, and breaks on a few bytes: every message is first checked and rewritten to DER here, in
-// one pass without recursion and within limits, and only then parsed. Verification is done here, too, because the
-// library's compares the sender's clock with the certificate, and devices with a wrong clock must be able to enroll.
+// Package cms is the one guarded door to CMS (PKCS#7) messages, RFC 5652.
+//
+// It wraps go.mozilla.org/pkcs7, whose BER reader recurses without bound, is quadratic, and breaks on a few bytes, and
+// which ignores some errors: every message is first checked and rewritten to DER here ([ToDER]), in one pass without
+// recursion and within [Limits], and the parts that a signature depends on are read here as well, strictly.
+// Verification is done here, too, because the library's compares the sender's clock with the certificate, and devices
+// with a wrong clock must be able to enroll.
+//
+//	ParseSigned, Verify, VerifyDetached   read SignedData
+//	Sign                                  write SignedData
+//	ParseCerts, CertsOnly                 certificates without a signature
+//	Encrypt, Decrypt                      EnvelopedData to RSA keys
+//
+// What signs is proven; who that is, is not: chains are for the caller to check.
 package cms
 
 import (
@@ -9,7 +19,7 @@ import (
 	"fmt"
 )
 
-// Limits bounds a message. A zero field takes its default.
+// Limits bounds a message. A field that is zero or negative takes its default.
 type Limits struct {
 	Bytes    int // 1 MiB
 	Depth    int // 24; real messages stay under 12
@@ -17,34 +27,30 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	for _, f := range []struct {
-		v   *int
-		def int
-	}{{&l.Bytes, 1 << 20}, {&l.Depth, 24}, {&l.Elements, 20_000}} {
-		if *f.v <= 0 {
-			*f.v = f.def
-		}
+	if l.Bytes <= 0 {
+		l.Bytes = 1 << 20
+	}
+	if l.Depth <= 0 {
+		l.Depth = 24
+	}
+	if l.Elements <= 0 {
+		l.Elements = 20_000
 	}
 	return l
 }
 
-// The errors of this package; compare with errors.Is.
+// The errors of this package; compare with errors.Is. What they are wrapped in may say more, never content or keys.
 var (
 	ErrTooLarge  = errors.New("cms: message too large")
 	ErrTooDeep   = errors.New("cms: nested too deeply")
 	ErrTooMany   = errors.New("cms: too many elements")
 	ErrSyntax    = errors.New("cms: not a well-formed message")
-	ErrSignature = errors.New("cms: the signature does not verify")
+	ErrAlgorithm = errors.New("cms: algorithm not supported")
 	ErrNoSigner  = errors.New("cms: not exactly one signer with its certificate")
+	ErrSignature = errors.New("cms: the signature does not verify")
+	ErrDecrypt   = errors.New("cms: cannot decrypt")
 )
 
 func syntax(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrSyntax, fmt.Sprintf(format, args...))
-}
-
-// contain turns a panic of the wrapped library into an error: the last line behind the guard.
-func contain(err *error) {
-	if r := recover(); r != nil {
-		*err = syntax("the parser broke")
-	}
 }
