@@ -51,7 +51,8 @@ func parse(data []byte) (m *message, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := signed.Verify(); err != nil {
+	// A refusal has attributes and no content (RFC 8894, section 3.3.2); its signature is over them.
+	if err := signed.VerifyDetached(signed.Content); err != nil {
 		return nil, err
 	}
 	der, err := cms.ToDER(data, limits())
