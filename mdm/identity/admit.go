@@ -44,8 +44,9 @@ type Policy struct {
 	UnknownIsUnmanaged bool
 
 	// OnConflict is asked when a certificate speaks for a device that it is not bound to. Nil, or false, refuses;
-	// true moves the certificate to the claimed device. It runs inside a transaction: it must be quick and without
-	// side effects, and it may be asked twice about the same request.
+	// true moves the certificate to the claimed device. It is not asked about a revoked certificate, nor, after
+	// Authenticate, about a device that has no living enrollment. It runs inside a transaction: it must be quick and
+	// without side effects, and it may be asked twice about the same request.
 	OnConflict func(Conflict) bool
 }
 
@@ -95,23 +96,30 @@ func owns(cert *mdm.Certificate, c Claim) bool {
 }
 
 // unknownDevice refuses a device without a record. Only a certificate that we do know proves that the record is
-// missing because there is no enrollment, and not because the store lost it.
+// missing because there is no enrollment, and not because the store lost it. A revoked one is refused whatever it proves.
 func (p Policy) unknownDevice(s *Standing, c Claim) Verdict {
-	known := s.Certificate != nil && (s.Certificate.Device == "" || owns(s.Certificate, c))
-	if known || s.Certificate == nil && p.UnknownIsUnmanaged {
+	cert := s.Certificate
+	switch {
+	case cert == nil && p.UnknownIsUnmanaged:
 		return unmanaged(s, c)
-	}
-	if s.Certificate != nil {
+	case cert == nil:
+		return refuse(c, mdm.Forbidden, "neither the device nor its certificate is known here")
+	case cert.Device != "" && !owns(cert, c):
 		return conflict(s, c)
+	case cert.Status == mdm.CertificateRevoked:
+		return refuse(c, mdm.Forbidden, "the certificate is revoked")
 	}
-	return refuse(c, mdm.Forbidden, "neither the device nor its certificate is known here")
+	return unmanaged(s, c)
 }
 
 // stranger handles a known device whose caller presents a certificate that is not bound to it.
 func (p Policy) stranger(s *Standing, c Claim) Verdict {
-	adopt := s.Certificate == nil && s.Active == nil && c.At.Before(p.AdoptUntil)
+	if s.Device.State == mdm.Ended || s.Certificate != nil && s.Certificate.Status == mdm.CertificateRevoked {
+		return conflict(s, c)
+	}
+	adopt := s.Certificate == nil && s.Active == nil && s.Pending == nil && c.At.Before(p.AdoptUntil)
 	moved := !adopt && p.OnConflict != nil && p.OnConflict(Conflict{Claim: c, Standing: s})
-	if s.Device.State == mdm.Ended || !adopt && !moved {
+	if !adopt && !moved {
 		return conflict(s, c)
 	}
 	reason := "first use of a migrated device's certificate"
@@ -141,7 +149,7 @@ func ownCertificate(s *Standing, c Claim) Verdict {
 				Fingerprint: c.Fingerprint.String(), Reason: "renewed certificate used"}},
 		}
 	case mdm.CertificateRetired:
-		if c.Message == "TokenUpdate" { // a backup that is older than the last renewal; checkin decides
+		if c.Message == "TokenUpdate" && s.Device.State == mdm.Enrolled { // a backup older than the last renewal; checkin decides
 			return Verdict{}
 		}
 		return refuse(c, mdm.Forbidden, "the certificate was replaced")

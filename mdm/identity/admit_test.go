@@ -43,8 +43,16 @@ func TestAdmit(t *testing.T) {
 	deniedEnded.Denied = "stolen"
 	replaced := standing(pending, cert("UDID", mdm.CertificateActive))
 	replaced.Pending = &mdm.Certificate{Fingerprint: mdm.Fingerprint{9}}
+	tokenless := row(phone, mdm.Pending)
+	tokenless.PushToken = nil
+	first := standing(tokenless, cert("UDID", mdm.CertificateActive))
+	first.Pending = replaced.Pending
 	renewed := cert("UDID", mdm.CertificateIssued)
 	renewed.Purpose = mdm.PurposeRenew
+	enroll := cert("UDID", mdm.CertificateIssued)
+	enroll.Purpose = mdm.PurposeEnroll
+	tenants := cert("UDID", mdm.CertificateActive)
+	tenants.Tenant = "other"
 	const none = mdm.EventType("")
 	tests := map[string]struct {
 		standing identity.Standing
@@ -53,26 +61,37 @@ func TestAdmit(t *testing.T) {
 		code     mdm.Code
 		event    mdm.EventType
 	}{
-		"its active certificate":       {standing(enrolled, cert("UDID", mdm.CertificateActive)), "", true, 0, none},
-		"its pending certificate":      {standing(enrolled, cert("UDID", mdm.CertificatePending)), "TokenUpdate", true, 0, none},
-		"the old one after a rollback": {replaced, "", true, 0, mdm.EventRolledBack},
-		"renewed, before Authenticate": {standing(enrolled, renewed), "", true, 0, mdm.EventRenewed},
-		"issued, before Authenticate":  {standing(enrolled, cert("UDID", mdm.CertificateIssued)), "", false, mdm.Forbidden, none},
-		"retired":                      {standing(enrolled, cert("UDID", mdm.CertificateRetired)), "", false, mdm.Forbidden, none},
-		"retired, TokenUpdate":         {standing(enrolled, cert("UDID", mdm.CertificateRetired)), "TokenUpdate", true, 0, none},
-		"revoked":                      {standing(enrolled, cert("UDID", mdm.CertificateRevoked)), "TokenUpdate", false, mdm.Forbidden, none},
-		"another device's":             {standing(enrolled, cert("OTHER", mdm.CertificateActive)), "", false, mdm.Forbidden, mdm.EventConflict},
-		"nobody's":                     {standing(enrolled, cert("", mdm.CertificateIssued)), "", false, mdm.Forbidden, mdm.EventConflict},
-		"not on record":                {standing(enrolled, nil), "", false, mdm.Forbidden, mdm.EventConflict},
-		"ended":                        {standing(ended, cert("UDID", mdm.CertificateActive)), "", false, mdm.Unmanaged, mdm.EventRefused},
-		"ended, another's certificate": {standing(ended, cert("OTHER", mdm.CertificateActive)), "", false, mdm.Forbidden, mdm.EventConflict},
-		"ended, not on record":         {standing(ended, nil), "", false, mdm.Forbidden, mdm.EventConflict},
-		"no such device, known cert":   {standing(nil, cert("UDID", mdm.CertificateActive)), "", false, mdm.Unmanaged, mdm.EventRefused},
-		"no such device, issued cert":  {standing(nil, cert("", mdm.CertificateIssued)), "", false, mdm.Unmanaged, mdm.EventRefused},
-		"no such device, another's":    {standing(nil, cert("OTHER", mdm.CertificateActive)), "", false, mdm.Forbidden, mdm.EventConflict},
-		"nothing known at all":         {standing(nil, nil), "", false, mdm.Forbidden, none},
-		"denied":                       {denied, "", false, mdm.Forbidden, none},
-		"denied and ended":             {deniedEnded, "", false, mdm.Forbidden, none},
+		"its active certificate":        {standing(enrolled, cert("UDID", mdm.CertificateActive)), "", true, 0, none},
+		"its pending certificate":       {standing(enrolled, cert("UDID", mdm.CertificatePending)), "TokenUpdate", true, 0, none},
+		"the old one after a rollback":  {replaced, "", true, 0, mdm.EventRolledBack},
+		"the same one for the new":      {standing(pending, cert("UDID", mdm.CertificateActive)), "TokenUpdate", true, 0, none},
+		"the old one, never pushed":     {first, "", true, 0, none},
+		"renewed, before Authenticate":  {standing(enrolled, renewed), "", true, 0, mdm.EventRenewed},
+		"issued, before Authenticate":   {standing(enrolled, cert("UDID", mdm.CertificateIssued)), "", false, mdm.Forbidden, none},
+		"issued to enroll":              {standing(enrolled, enroll), "TokenUpdate", false, mdm.Forbidden, none},
+		"no status":                     {standing(enrolled, cert("UDID", 0)), "", false, mdm.Forbidden, none},
+		"retired, while enrolling":      {standing(pending, cert("UDID", mdm.CertificateRetired)), "TokenUpdate", false, mdm.Forbidden, none},
+		"retired":                       {standing(enrolled, cert("UDID", mdm.CertificateRetired)), "", false, mdm.Forbidden, none},
+		"retired, TokenUpdate":          {standing(enrolled, cert("UDID", mdm.CertificateRetired)), "TokenUpdate", true, 0, none},
+		"revoked":                       {standing(enrolled, cert("UDID", mdm.CertificateRevoked)), "TokenUpdate", false, mdm.Forbidden, none},
+		"another device's":              {standing(enrolled, cert("OTHER", mdm.CertificateActive)), "", false, mdm.Forbidden, mdm.EventConflict},
+		"another tenant's":              {standing(enrolled, tenants), "", false, mdm.Forbidden, mdm.EventConflict},
+		"another device's, TokenUpdate": {standing(enrolled, cert("OTHER", mdm.CertificatePending)), "TokenUpdate", false, mdm.Forbidden, mdm.EventConflict},
+		"nobody's":                      {standing(enrolled, cert("", mdm.CertificateIssued)), "", false, mdm.Forbidden, mdm.EventConflict},
+		"not on record":                 {standing(enrolled, nil), "", false, mdm.Forbidden, mdm.EventConflict},
+		"ended":                         {standing(ended, cert("UDID", mdm.CertificateActive)), "", false, mdm.Unmanaged, mdm.EventRefused},
+		"ended, TokenUpdate":            {standing(ended, cert("UDID", mdm.CertificateRetired)), "TokenUpdate", false, mdm.Unmanaged, mdm.EventRefused},
+		"ended, another's certificate":  {standing(ended, cert("OTHER", mdm.CertificateActive)), "", false, mdm.Forbidden, mdm.EventConflict},
+		"ended, not on record":          {standing(ended, nil), "", false, mdm.Forbidden, mdm.EventConflict},
+		"no such device, known cert":    {standing(nil, cert("UDID", mdm.CertificateActive)), "", false, mdm.Unmanaged, mdm.EventRefused},
+		"no such device, issued cert":   {standing(nil, cert("", mdm.CertificateIssued)), "", false, mdm.Unmanaged, mdm.EventRefused},
+		"no such device, another's":     {standing(nil, cert("OTHER", mdm.CertificateActive)), "", false, mdm.Forbidden, mdm.EventConflict},
+		"no such device, revoked":       {standing(nil, cert("UDID", mdm.CertificateRevoked)), "", false, mdm.Forbidden, none},
+		"no such device, never bound":   {standing(nil, cert("", mdm.CertificateRevoked)), "", false, mdm.Forbidden, none},
+		"no such device, of a tenant":   {standing(nil, tenants), "", false, mdm.Forbidden, mdm.EventConflict},
+		"nothing known at all":          {standing(nil, nil), "", false, mdm.Forbidden, none},
+		"denied":                        {denied, "", false, mdm.Forbidden, none},
+		"denied and ended":              {deniedEnded, "", false, mdm.Forbidden, none},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -94,9 +113,42 @@ func TestAdmit(t *testing.T) {
 }
 
 func TestUnknownIsUnmanaged(t *testing.T) {
+	for name, tt := range map[string]struct {
+		certificate *mdm.Certificate
+		want        mdm.Code
+	}{
+		"nothing known": {nil, mdm.Unmanaged},
+		"another's":     {cert("OTHER", mdm.CertificateActive), mdm.Forbidden},
+		"revoked":       {cert("UDID", mdm.CertificateRevoked), mdm.Forbidden},
+	} {
+		s := standing(nil, tt.certificate)
+		v := identity.Policy{UnknownIsUnmanaged: true}.Admit(&s, claim(phone, ""))
+		require.Error(t, v.Err, name)
+		assert.Equal(t, tt.want, mdm.CodeOf(v.Err), name)
+	}
 	s := standing(nil, nil)
-	v := identity.Policy{UnknownIsUnmanaged: true}.Admit(&s, claim(phone, ""))
-	assert.Equal(t, mdm.Unmanaged, mdm.CodeOf(v.Err))
+	s.Denied = "stolen"
+	assert.Equal(t, mdm.Forbidden, mdm.CodeOf(identity.Policy{UnknownIsUnmanaged: true}.Admit(&s, claim(phone, "")).Err))
+}
+
+// TestConflictEvent: the event belongs to the owner of the certificate, and names whom it claimed to be.
+func TestConflictEvent(t *testing.T) {
+	for owner, record := range map[string]*mdm.Certificate{
+		"OTHER": cert("OTHER", mdm.CertificateActive), "UDID": nil,
+	} {
+		s := standing(row(phone, mdm.Enrolled), record)
+		v := identity.Policy{}.Admit(&s, claim(anna, ""))
+		require.Len(t, v.Events, 1)
+		assert.Equal(t, mdm.EnrollmentID{Device: owner}, v.Events[0].Enrollment)
+		assert.Equal(t, "UDID", v.Events[0].Claimed)
+		assert.Equal(t, mdm.FingerprintOf(device().cert).String(), v.Events[0].Fingerprint)
+		assert.Equal(t, now, v.Events[0].At)
+		assert.Empty(t, v.Certificates)
+		assert.Nil(t, v.Device)
+		var e *mdm.Error
+		require.ErrorAs(t, v.Err, &e)
+		assert.Equal(t, anna, e.Enrollment)
+	}
 }
 
 func TestModernDevicesAreToldInTheirWay(t *testing.T) {
@@ -148,6 +200,8 @@ func TestAdoption(t *testing.T) {
 		"off by default":               {identity.Policy{}, migrated},
 		"over":                         {identity.Policy{AdoptUntil: now.Add(-time.Second)}, migrated},
 		"it has a certificate":         {open, identity.Standing{Device: migrated.Device, Active: cert("UDID", mdm.CertificateActive)}},
+		"it is being enrolled":         {open, identity.Standing{Device: migrated.Device, Pending: cert("UDID", mdm.CertificatePending)}},
+		"the certificate is nobody's":  {open, standing(migrated.Device, cert("", mdm.CertificateIssued))},
 		"the certificate is another's": {open, standing(migrated.Device, cert("OTHER", mdm.CertificateActive))},
 		"it ended":                     {open, standing(row(phone, mdm.Ended), nil)},
 	} {
@@ -166,8 +220,27 @@ func TestOnConflict(t *testing.T) {
 	require.NoError(t, v.Err)
 	assert.Equal(t, 1, asked)
 	assert.Equal(t, "UDID", v.Certificates[len(v.Certificates)-1].Device)
-	ended := standing(row(phone, mdm.Ended), cert("OTHER", mdm.CertificateActive))
-	assert.Error(t, p.Admit(&ended, claim(phone, "")).Err, "nobody moves into an enrollment that ended")
+	assert.Equal(t, mdm.CertificateActive, v.Certificates[len(v.Certificates)-1].Status)
+	for name, s := range map[string]identity.Standing{
+		"nobody moves into an enrollment that ended": standing(row(phone, mdm.Ended), cert("OTHER", mdm.CertificateActive)),
+		"nobody moves with a revoked certificate":    standing(row(phone, mdm.Enrolled), cert("OTHER", mdm.CertificateRevoked)),
+	} {
+		v := p.Admit(&s, claim(phone, ""))
+		assert.Equal(t, mdm.Forbidden, mdm.CodeOf(v.Err), name)
+		assert.Empty(t, v.Certificates, name)
+		require.Len(t, v.Events, 1, name)
+		assert.Equal(t, mdm.EventConflict, v.Events[0].Type, name)
+	}
+	assert.Equal(t, 1, asked, "the policy is not asked about what may not be")
+
+	s.Active = &mdm.Certificate{Fingerprint: mdm.Fingerprint{1}, Status: mdm.CertificateActive}
+	v = p.Admit(&s, claim(phone, ""))
+	require.NoError(t, v.Err)
+	require.Len(t, v.Certificates, 2)
+	assert.Equal(t, mdm.CertificateRetired, v.Certificates[0].Status, "the one that it replaces")
+	v = identity.Policy{OnConflict: func(identity.Conflict) bool { return false }}.Admit(&s, claim(phone, ""))
+	assert.Equal(t, mdm.Forbidden, mdm.CodeOf(v.Err))
+	require.Error(t, v.Err)
 }
 
 func TestUserChannels(t *testing.T) {
@@ -195,6 +268,54 @@ func TestUserChannels(t *testing.T) {
 		assert.Equal(t, mdm.Forbidden, mdm.CodeOf(admit(managed, "", wrong)))
 	}
 	require.NoError(t, admit(managed, "UserAuthenticate", ""), "that is how one gets a new one")
+	require.Error(t, admit(managed, "TokenUpdate", ""), "it is in every message of the user")
+	require.NoError(t, admit(managed, "TokenUpdate", "token"))
+
+	onDevice := identity.Standing{Device: device, Enrollment: device, Certificate: active, AuthTokenHash: managed.AuthTokenHash}
+	require.NoError(t, identity.Policy{}.Admit(&onDevice, claim(phone, "")).Err, "and in none of the device")
+	notTheirs := identity.Standing{Device: device, Enrollment: managed.Enrollment, Certificate: cert("OTHER", mdm.CertificateActive),
+		AuthTokenHash: managed.AuthTokenHash}
+	assert.Equal(t, mdm.Forbidden, mdm.CodeOf(admit(notTheirs, "", "token")), "it does not replace the certificate")
+}
+
+// TestUserRefusedButDeviceKnown: what the certificate proves of the device holds, whatever is wrong with the user.
+func TestUserRefusedButDeviceKnown(t *testing.T) {
+	s := identity.Standing{Device: row(phone, mdm.Pending), Enrollment: row(anna, mdm.Enrolled), Certificate: cert("UDID", mdm.CertificateActive),
+		Pending: &mdm.Certificate{Fingerprint: mdm.Fingerprint{9}}, AuthTokenHash: identity.HashAuthToken("token")}
+	v := identity.Policy{}.Admit(&s, claim(anna, ""))
+	assert.Equal(t, mdm.Forbidden, mdm.CodeOf(v.Err))
+	require.NotNil(t, v.Device)
+	assert.Equal(t, phone, v.Device.ID)
+	assert.Equal(t, mdm.Enrolled, v.Device.State)
+}
+
+// TestPromote retires whatever else the device has, and not the certificate itself.
+func TestPromote(t *testing.T) {
+	own := cert("UDID", mdm.CertificatePending)
+	own.RetiredAt = now
+	old := &mdm.Certificate{Fingerprint: mdm.Fingerprint{1}, Status: mdm.CertificateActive}
+	for name, tt := range map[string]struct {
+		standing identity.Standing
+		retired  int
+	}{
+		"the first":          {identity.Standing{}, 0},
+		"it was pending":     {identity.Standing{Pending: own}, 0},
+		"it was active":      {identity.Standing{Active: own}, 0},
+		"it replaces one":    {identity.Standing{Active: old, Pending: own}, 1},
+		"it replaces a pair": {identity.Standing{Active: old, Pending: &mdm.Certificate{Fingerprint: mdm.Fingerprint{2}}}, 2},
+	} {
+		out := identity.Promote(&tt.standing, *own, now)
+		require.Len(t, out, tt.retired+1, name)
+		for _, c := range out[:tt.retired] {
+			assert.Equal(t, mdm.CertificateRetired, c.Status, name)
+			assert.Equal(t, now, c.RetiredAt, name)
+		}
+		last := out[tt.retired]
+		assert.Equal(t, own.Fingerprint, last.Fingerprint, name)
+		assert.Equal(t, mdm.CertificateActive, last.Status, name)
+		assert.True(t, last.RetiredAt.IsZero(), name)
+	}
+	assert.Equal(t, mdm.CertificateActive, old.Status, "the standing itself is not changed")
 }
 
 func ExamplePolicy_Admit() {

@@ -10,14 +10,14 @@ import (
 // maxChains bounds what a chainCache remembers, about 8 MB.
 const maxChains = 100_000
 
-// chainCache remembers which certificates have a chain to our roots, and until when: the signatures of a chain cost more
-// than all the rest of a request, and they do not change. How long the leaf itself is valid is checked each time.
+// chainCache remembers which certificates have passed, and until when they and all above them are valid: the signatures of
+// a chain cost more than all the rest of a request, and they do not change.
 type chainCache struct {
 	mu    sync.RWMutex
 	until map[mdm.Fingerprint]time.Time
 }
 
-// holds reports whether the chain of fp is known to be good at this time.
+// holds reports whether fp has passed and nothing in its chain has expired at this time.
 func (c *chainCache) holds(fp mdm.Fingerprint, at time.Time) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -3,14 +3,11 @@ package identity
 import (
 	"crypto/subtle"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"strings"
+	"slices"
 
 	"github.com/gomdm/applemdm/mdm"
 )
@@ -18,15 +15,30 @@ import (
 // Format says how a proxy writes a client certificate into a header.
 type Format uint8
 
-// The formats.
+// The formats. Those with a header of their own read it unless ProxyConfig.Header names another one.
 const (
 	RFC9440           Format = iota + 1 // Client-Cert and Client-Cert-Chain: base64 between colons
 	EscapedPEM                          // URL-escaped PEM, as nginx's $ssl_client_escaped_cert; ProxyConfig.Header is required
-	FoldedPEM                           // PEM with its line ends folded into spaces, as Apache writes it; ProxyConfig.Header is required
-	EnvoyXFCC                           // x-forwarded-client-cert of Envoy and Istio, sanitized to one element
+	FoldedPEM                           // PEM with its line ends folded into white space, as Apache writes it; ProxyConfig.Header is required
+	EnvoyXFCC                           // x-forwarded-client-cert of Envoy and Istio, set to SANITIZE_SET with cert: true
 	AWSALB                              // X-Amzn-Mtls-Clientcert-Leaf of an AWS load balancer in verify mode
 	AWSALBPassthrough                   // X-Amzn-Mtls-Clientcert of one in passthrough mode: a chain that nobody has verified
 )
+
+// header returns the header that belongs to a format.
+func (f Format) header() string {
+	switch f {
+	case RFC9440:
+		return "Client-Cert"
+	case EnvoyXFCC:
+		return "X-Forwarded-Client-Cert"
+	case AWSALB:
+		return "X-Amzn-Mtls-Clientcert-Leaf"
+	case AWSALBPassthrough:
+		return "X-Amzn-Mtls-Clientcert"
+	}
+	return ""
+}
 
 // ProxyConfig describes the proxy. Whoever can reach the server past the proxy can write any header, so at least one of
 // Trusted, Secret and Peer is required, and all that are set must hold. The proxy must drop the header from what it
@@ -35,35 +47,46 @@ type ProxyConfig struct {
 	Format Format
 	Header string // for the formats that leave it open
 
-	Trusted []netip.Prefix           // addresses that the proxy connects from
+	Trusted []netip.Prefix           // addresses that the proxy connects from; with IPv4 in its own form, not mapped into IPv6
 	Secret  mdm.Secret               // a secret that the proxy adds in SecretHeader
 	Peer    func(*http.Request) bool // as a check of the proxy's own client certificate
 
-	SecretHeader string // required with Secret
+	SecretHeader string // goes with Secret
+}
+
+func (c *ProxyConfig) validate() error {
+	switch {
+	case c.Format < RFC9440 || c.Format > AWSALBPassthrough:
+		return errors.New("identity: ProxyConfig.Format is required")
+	case c.Header == "":
+		return errors.New("identity: ProxyConfig.Header is required for this format")
+	case c.Secret.IsZero() != (c.SecretHeader == ""): // not to be read as "no secret needed" where it was only forgotten
+		return errors.New("identity: ProxyConfig.Secret and SecretHeader go together")
+	case len(c.Trusted) == 0 && c.Secret.IsZero() && c.Peer == nil:
+		return errors.New("identity: ProxyConfig needs Trusted, Secret or Peer: else anybody could claim any certificate")
+	}
+	for _, prefix := range c.Trusted {
+		if !prefix.IsValid() || prefix.Addr().Is4In6() {
+			return fmt.Errorf("identity: ProxyConfig.Trusted: %v matches no address", prefix)
+		}
+	}
+	return nil
 }
 
 // maxProxyHeader is the longest header with certificates.
 const maxProxyHeader = 32 << 10
 
 // Proxy returns an Extractor for servers behind a proxy that ends TLS and passes the client certificate on in a header.
-// A request from anybody else is Forbidden, and its header is not even looked at.
+// A request from anybody else is Forbidden, and its header is not even looked at. A header that is missing, is there
+// twice, or holds anything but what its format says is Malformed. It fails if the configuration trusts everybody.
 func Proxy(c ProxyConfig) (Extractor, error) {
-	if header, fixed := map[Format]string{RFC9440: "Client-Cert", EnvoyXFCC: "X-Forwarded-Client-Cert",
-		AWSALB: "X-Amzn-Mtls-Clientcert-Leaf", AWSALBPassthrough: "X-Amzn-Mtls-Clientcert"}[c.Format]; fixed {
-		if c.Header == "" {
-			c.Header = header
-		}
+	if c.Header == "" {
+		c.Header = c.Format.header()
 	}
-	switch {
-	case c.Format < RFC9440 || c.Format > AWSALBPassthrough:
-		return nil, errors.New("identity: ProxyConfig.Format is required")
-	case c.Header == "":
-		return nil, errors.New("identity: ProxyConfig.Header is required for this format")
-	case len(c.Trusted) == 0 && c.Secret.IsZero() && c.Peer == nil:
-		return nil, errors.New("identity: ProxyConfig needs Trusted, Secret or Peer: else anybody could claim any certificate")
-	case !c.Secret.IsZero() && c.SecretHeader == "":
-		return nil, errors.New("identity: ProxyConfig.SecretHeader is required with Secret")
+	if err := c.validate(); err != nil {
+		return nil, err
 	}
+	c.Trusted = slices.Clone(c.Trusted)
 	return proxy{c}, nil
 }
 
@@ -100,12 +123,7 @@ func (p proxy) trustsAddress(remote string) bool {
 	if err != nil {
 		return false
 	}
-	for _, prefix := range p.Trusted {
-		if prefix.Contains(addr.Addr().Unmap()) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Trusted, func(prefix netip.Prefix) bool { return prefix.Contains(addr.Addr().Unmap()) })
 }
 
 // certificates reads the header, leaf first.
@@ -118,169 +136,22 @@ func (p proxy) certificates(h http.Header) ([]*x509.Certificate, error) {
 	if len(value) > maxProxyHeader {
 		return nil, fmt.Errorf("longer than %d bytes", maxProxyHeader)
 	}
+	var certs []*x509.Certificate
+	var err error
 	switch p.Format {
 	case RFC9440:
 		return readRFC9440(value, h.Values("Client-Cert-Chain"))
-	case FoldedPEM:
-		return readPEM(unfold(value))
 	case EnvoyXFCC:
 		return readXFCC(value)
-	default:
-		// PathUnescape and not QueryUnescape: load balancers leave the + of base64 as it is.
-		text, err := url.PathUnescape(value)
-		if err != nil {
-			return nil, errors.New("not URL-escaped")
-		}
-		return readPEM(text)
+	case AWSALBPassthrough:
+		return readEscaped(value)
+	case FoldedPEM:
+		certs, err = readPEM(value)
+	default: // EscapedPEM, AWSALB
+		certs, err = readEscaped(value)
 	}
-}
-
-func readRFC9440(leaf string, chain []string) ([]*x509.Certificate, error) {
-	items := []string{leaf}
-	for _, value := range chain {
-		if len(value) > maxProxyHeader {
-			return nil, errors.New("the chain is too long")
-		}
-		items = append(items, strings.Split(value, ",")...)
+	if err == nil && len(certs) != 1 {
+		err = errors.New("several certificates in the place of one")
 	}
-	if len(items) > maxChain {
-		return nil, errors.New("the chain is too long")
-	}
-	var certs []*x509.Certificate
-	for _, item := range items {
-		text, ok := strings.CutPrefix(strings.TrimSpace(item), ":")
-		if !ok || !strings.HasSuffix(text, ":") {
-			return nil, errors.New("not a byte sequence of RFC 9440")
-		}
-		der, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(text, ":"))
-		if err != nil {
-			return nil, errors.New("not base64")
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, errors.New("not a certificate")
-		}
-		certs = append(certs, cert)
-	}
-	return certs, nil
-}
-
-// unfold puts the line ends back into a PEM block that was written in one line.
-func unfold(s string) string {
-	const begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-	body, ok := strings.CutPrefix(strings.TrimSpace(s), begin)
-	if !ok {
-		return ""
-	}
-	body, ok = strings.CutSuffix(body, end)
-	if !ok {
-		return ""
-	}
-	return begin + "\n" + strings.Join(strings.Fields(body), "\n") + "\n" + end + "\n"
-}
-
-// maxChain is the most certificates that are read from a request.
-const maxChain = 8
-
-func readPEM(text string) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
-	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" || len(certs) == maxChain {
-			return nil, errors.New("not a short chain of certificates")
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, errors.New("not a certificate")
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("no certificate")
-	}
-	return certs, nil
-}
-
-// readXFCC reads the one element of an x-forwarded-client-cert header: pairs separated by ;, whose values may be quoted.
-// Several elements mean that a proxy before ours added one, which is worth as much as a header from anybody.
-func readXFCC(value string) ([]*x509.Certificate, error) {
-	elements, err := splitQuoted(value, ',')
-	if err != nil {
-		return nil, err
-	}
-	if len(elements) != 1 {
-		return nil, fmt.Errorf("%d elements, not one", len(elements))
-	}
-	pairs, err := splitQuoted(elements[0], ';')
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]string{}
-	for _, pair := range pairs {
-		key, v, _ := strings.Cut(strings.TrimSpace(pair), "=")
-		key = strings.ToLower(key)
-		if key != "cert" && key != "chain" {
-			continue
-		}
-		if _, twice := found[key]; twice {
-			return nil, fmt.Errorf("%s is there twice", key)
-		}
-		text, err := url.PathUnescape(unquote(v))
-		if err != nil {
-			return nil, errors.New("not URL-escaped")
-		}
-		found[key] = text
-	}
-	if found["cert"] == "" {
-		return nil, errors.New("no Cert")
-	}
-	certs, err := readPEM(found["cert"])
-	if err != nil || len(certs) != 1 {
-		return nil, errors.New("the value of Cert is not one certificate")
-	}
-	if found["chain"] == "" {
-		return certs, nil
-	}
-	chain, err := readPEM(found["chain"])
-	if err != nil {
-		return nil, err
-	}
-	if chain[0].Equal(certs[0]) { // Envoy repeats the leaf
-		chain = chain[1:]
-	}
-	return append(certs, chain...), nil
-}
-
-// splitQuoted splits at sep outside of double quotes, in which a backslash escapes.
-func splitQuoted(s string, sep byte) ([]string, error) {
-	var parts []string
-	start, quoted := 0, false
-	for i := 0; i < len(s); i++ {
-		switch {
-		case quoted && s[i] == '\\':
-			i++
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == sep && !quoted:
-			parts = append(parts, s[start:i])
-			start = i + 1
-		}
-	}
-	if quoted {
-		return nil, errors.New("a quote is not closed")
-	}
-	return append(parts, s[start:]), nil
-}
-
-func unquote(s string) string {
-	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
-		return s
-	}
-	var b strings.Builder
-	for i := 1; i < len(s)-1; i++ {
-		if s[i] == '\\' && i+1 < len(s)-1 {
-			i++
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return certs, err
 }
