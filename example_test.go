@@ -47,7 +47,7 @@ func wire(ctx context.Context, deviceCA []*x509.Certificate) error {
 	go h.Run(ctx) // sends pushes, delivers events
 
 	receipt, err := stores.Command.Enqueue(ctx, command.Order{
-		Command: command.DeviceInformation{Queries: []string{"OSVersion"}},
+		Command: command.DeviceInformation{Queries: []command.DeviceInformationQuery{"OSVersion"}},
 		To:      mdm.Matching(mdm.Filter{States: []mdm.State{mdm.Enrolled}}),
 	})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 func BenchmarkPrepare(b *testing.B) {
 	commands := map[string]command.Command{
 		"SecurityInfo": command.SecurityInfo{},
-		"Queries":      command.DeviceInformation{Queries: []string{"DeviceName", "OSVersion", "BuildVersion", "SerialNumber", "IsSupervised"}},
+		"Queries":      command.DeviceInformation{Queries: []command.DeviceInformationQuery{"DeviceName", "OSVersion", "BuildVersion", "SerialNumber", "IsSupervised"}},
 		"Raw":          raw(kind + str("Identifier", "com.example")),
 	}
 	for _, size := range []int{10 << 10, 1 << 20} {

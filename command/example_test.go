@@ -16,7 +16,7 @@ import (
 func ExampleEnqueuer() {
 	var store command.Enqueuer = memory.New().Stores().Command
 	receipt, err := store.Enqueue(context.Background(), command.Order{
-		Command:  command.DeviceLock{Message: "Please bring me back", PIN: mdm.SecretString("123456")},
+		Command:  command.DeviceLock{Message: new("Please bring me back"), PIN: mdm.SecretString("123456")},
 		To:       mdm.IDs(mdm.EnrollmentID{Device: "00008103-000A"}),
 		UUID:     "lock-4711", // the same order may be repeated after a lost answer: it is queued once
 		Priority: command.Security,
@@ -62,7 +62,7 @@ func ExamplePrepare() {
 	// 	</dict>
 	// </plist>
 	//
-	// command.Prepare: malformed: the command needs the key Identifier
+	// command.Prepare: malformed: RemoveProfile: Identifier: required: the key is missing
 }
 
 // A command that the package does not know, as a property list.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Item is an order made ready for a queue.
@@ -20,6 +21,9 @@ type Item struct {
 	Body        []byte // the whole message, an XML property list
 	Traits      Traits
 	Digest      [sha256.Size]byte // of the Command dictionary; the same for the same command under any UUID
+	Relax       schema.Rules      // of the order; stores keep it for [Recheck]
+
+	inspection *schema.Inspection
 }
 
 // MaxBody is the largest message, in bytes, both as a [Raw] and as it goes to the device.
@@ -33,8 +37,8 @@ const maxText = 255 // bytes of a CommandUUID, a RequestType and a collapse key
 // The UUID is Order.UUID, else the CommandUUID of a whole raw message, else a random one in upper case, as Apple writes
 // them. UUIDs are compared byte by byte; case matters.
 //
-// The error is a Malformed one that names what is wrong: no command, or one without RequestType or without a key that
-// Apple requires; two different UUIDs, or one that is not printable ASCII of at most 255 bytes; a collapse key over 255
+// The error is a Malformed one that names what is wrong: no command, or one without RequestType; keys that break a rule of
+// Apple's schema whatever the target is, and that Order.Relax does not name (errors.As finds the [schema.Findings]); two different UUIDs, or one that is not printable ASCII of at most 255 bytes; a collapse key over 255
 // bytes; Supersede without a collapse key; NotAfter before NotBefore; a message over [MaxBody]. It holds nothing of the
 // command.
 func Prepare(o Order) (Item, error) {
@@ -58,6 +62,10 @@ func prepare(o Order) (Item, error) {
 	if !plain(kind) {
 		return Item{}, fmt.Errorf("the command has no RequestType, or not one of 1 to %d printable ASCII characters", maxText)
 	}
+	inspection := inspect(kind, dict)
+	if err := inspection.Check(schema.Target{}).Relaxed(o.Relax).Err(); err != nil {
+		return Item{}, fmt.Errorf("%s: %w", kind, err)
+	}
 	id, err := chooseUUID(o.UUID, message)
 	if err != nil {
 		return Item{}, err
@@ -74,7 +82,8 @@ func prepare(o Order) (Item, error) {
 	if len(body) > MaxBody {
 		return Item{}, fmt.Errorf("the message has %d bytes, over the limit of %d", len(body), MaxBody)
 	}
-	return Item{UUID: id, RequestType: kind, Body: body, Traits: traits(kind, dict), Digest: sha256.Sum256(command)}, nil
+	return Item{UUID: id, RequestType: kind, Body: body, Traits: traits(kind, dict), Digest: sha256.Sum256(command),
+		Relax: o.Relax, inspection: inspection}, nil
 }
 
 func checkOrder(o Order) error {

@@ -54,7 +54,7 @@ func TestPrepareMalformed(t *testing.T) {
 		"Collapse too long":        {command.Order{Command: ok, Collapse: strings.Repeat("x", 256)}, "collapse key has 256 bytes"},
 		"raw over 16 MiB":          {command.Order{Command: command.Raw(strings.Repeat(" ", command.MaxBody+1))}, "too large"},
 		"body over 16 MiB":         {command.Order{Command: command.InstallProfile{Payload: make([]byte, 13<<20)}}, "over the limit"},
-		"own type over 16 MiB":     {command.Order{Command: command.DeclarativeManagement{Data: make([]byte, 13<<20)}}, "too large"},
+		"data over 16 MiB":         {command.Order{Command: command.DeclarativeManagement{Data: make([]byte, 13<<20)}}, "over the limit"},
 		"no profile":               {command.Order{Command: command.InstallProfile{}}, "Payload"},
 		"no identifier":            {command.Order{Command: command.RemoveProfile{}}, "Identifier"},
 		"no queries":               {command.Order{Command: command.DeviceInformation{}}, "Queries"},
@@ -246,11 +246,11 @@ func TestPrepareOwnTypes(t *testing.T) {
 	assert.Equal(t, map[string]any{"Name": "Own", "RequestType": "Own"}, dict)
 	dict, _ = prepared(t, command.Order{Command: vault{mdm.SecretString("open")}})
 	assert.Equal(t, map[string]any{"Password": "open", "RequestType": "Vault"}, dict)
-	dict, _ = prepared(t, command.Order{Command: &command.DeviceLock{Message: "by pointer"}})
+	dict, _ = prepared(t, command.Order{Command: &command.DeviceLock{Message: new("by pointer")}})
 	assert.Equal(t, map[string]any{"Message": "by pointer", "RequestType": "DeviceLock"}, dict)
 	_, err := command.Prepare(command.Order{Command: sorry{}})
 	require.ErrorIs(t, err, errSorry)
 	assert.Equal(t, mdm.Malformed, mdm.CodeOf(err))
-	_, err = command.Prepare(command.Order{Command: lock{Extra: "would be lost"}})
+	_, err = command.Prepare(command.Order{Command: lock{command.DeviceLock{PIN: mdm.SecretString("1")}, "would be lost"}})
 	require.ErrorIs(t, err, mdm.ErrSecret)
 }

@@ -29,11 +29,17 @@ func TestDecodeDeviceInformation(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	answers := dict{"OSVersion": "18.1", "BatteryLevel": 0.5, "IsSupervised": true, "ModemFirmwareVersion": "1", "LastCloudBackupDate": at,
-		"DevicePropertiesAttestation": []any{[]byte{1}}, "CellularTechnology": uint64(3), "Negative": int64(-1)}
-	got := decode[command.DeviceInformationResponse](t, dict{"QueryResponses": answers})
-	assert.Equal(t, map[string]any(answers), got.QueryResponses)
-	assert.NotContains(t, got.QueryResponses, "SerialNumber", "absent is absent")
-	assert.Nil(t, decode[command.DeviceInformationResponse](t, dict{}).QueryResponses)
+		"DevicePropertiesAttestation": []any{[]byte{1}}, "CellularTechnology": uint64(3), "NewQuery": int64(-1)}
+	got := decode[command.DeviceInformationResponse](t, dict{"QueryResponses": answers}).QueryResponses
+	assert.Equal(t, "18.1", *got.OSVersion)
+	assert.InDelta(t, 0.5, *got.BatteryLevel, 0)
+	assert.True(t, *got.IsSupervised)
+	assert.Equal(t, at, *got.LastCloudBackupDate)
+	assert.Equal(t, [][]byte{{1}}, got.DevicePropertiesAttestation)
+	assert.Equal(t, int64(3), int64(*got.CellularTechnology))
+	assert.Equal(t, dict{"NewQuery": int64(-1)}, got.Extra, "what the schema does not know is kept")
+	assert.Nil(t, got.SerialNumber, "absent is absent")
+	assert.Zero(t, decode[command.DeviceInformationResponse](t, dict{}).QueryResponses)
 
 	own := decode[struct {
 		QueryResponses struct{ OSVersion, SerialNumber string }
@@ -45,20 +51,18 @@ func TestDecodeDeviceInformation(t *testing.T) {
 func TestDecodeProfileList(t *testing.T) {
 	t.Parallel()
 	got := decode[command.ProfileListResponse](t, dict{"ProfileList": []any{
-		dict{"PayloadIdentifier": "a", "PayloadUUID": "U", "PayloadVersion": uint64(1), "PayloadDisplayName": "A", "PayloadDescription": "d",
-			"PayloadOrganization": "o", "PayloadRemovalDisallowed": true, "HasRemovalPasscode": true, "IsEncrypted": true, "IsManaged": false,
-			"SignerCertificates": []any{[]byte{1}, []byte{2}}, "Source": "Declarative Device Management", "New": "x",
+		dict{"PayloadIdentifier": "a", "PayloadUUID": "U", "PayloadVersion": uint64(1), "HasRemovalPasscode": true, "IsManaged": false,
+			"SignerCertificates": []any{[]byte{1}, []byte{2}}, "New": "x",
 			"PayloadContent": []any{dict{"PayloadType": "t", "PayloadIdentifier": "i", "PayloadUUID": "u", "PayloadVersion": uint64(1)}}},
 		dict{"PayloadIdentifier": "b"},
-	}})
-	no := false
-	assert.Equal(t, []command.InstalledProfile{
-		{PayloadIdentifier: "a", PayloadUUID: "U", PayloadVersion: 1, PayloadDisplayName: "A", PayloadDescription: "d", PayloadOrganization: "o",
-			PayloadRemovalDisallowed: true, HasRemovalPasscode: true, IsEncrypted: true, IsManaged: &no, SignerCertificates: [][]byte{{1}, {2}},
-			Source:         "Declarative Device Management",
-			PayloadContent: []command.InstalledPayload{{PayloadType: "t", PayloadIdentifier: "i", PayloadUUID: "u", PayloadVersion: 1}}},
-		{PayloadIdentifier: "b"},
-	}, got.ProfileList)
+	}}).ProfileList
+	require.Len(t, got, 2)
+	assert.Equal(t, "a", got[0].PayloadIdentifier)
+	assert.False(t, *got[0].IsManaged)
+	assert.Nil(t, got[1].IsManaged)
+	assert.Equal(t, [][]byte{{1}, {2}}, got[0].SignerCertificates)
+	assert.Equal(t, "t", got[0].PayloadContent[0].PayloadType)
+	assert.Equal(t, dict{"New": "x"}, got[0].Extra)
 	assert.Empty(t, decode[command.ProfileListResponse](t, dict{"ProfileList": []any{}}).ProfileList)
 }
 
@@ -66,44 +70,16 @@ func TestDecodeSecurityInfo(t *testing.T) {
 	t.Parallel()
 	got := decode[command.SecurityInfoResponse](t, dict{"SecurityInfo": dict{
 		"PasscodePresent": false, "HardwareEncryptionCaps": uint64(3), "PasscodeLockGracePeriod": uint64(2147483648),
-		"FDE_Enabled": true, "FDE_HasPersonalRecoveryKey": true, "FDE_HasInstitutionalRecoveryKey": false,
-		"FDE_PersonalRecoveryKeyCMS": []byte{1}, "FDE_PersonalRecoveryKeyDeviceKey": "C02",
-		"BootstrapTokenAllowedForAuthentication": "allowed", "IsRecoveryLockEnabled": true,
-		"FirewallSettings":       dict{"FirewallEnabled": true, "Applications": []any{dict{"Allowed": true, "BundleID": "b"}}},
-		"FirmwarePasswordStatus": dict{"PasswordExists": false}, "ManagementStatus": dict{"EnrolledViaDEP": true},
-		"SecureBoot": dict{"SecureBootLevel": "medium", "ReducedSecurity": dict{"AllowsMDM": true}},
+		"FDE_Enabled": true, "FDE_PersonalRecoveryKeyCMS": []byte{1},
+		"ManagementStatus": dict{"EnrolledViaDEP": true},
 	}}).SecurityInfo
-	yes, no := true, false
-	three, grace := int64(3), int64(2147483648)
-	assert.Equal(t, command.SecurityStatus{
-		PasscodePresent: &no, HardwareEncryptionCaps: &three, PasscodeLockGracePeriod: &grace,
-		FDEEnabled: &yes, FDEHasPersonalRecoveryKey: &yes, FDEHasInstitutionalRecoveryKey: &no, FDEPersonalRecoveryKeyCMS: []byte{1},
-		FDEPersonalRecoveryKeyDevice: "C02", BootstrapTokenAllowedForAuthentication: "allowed", IsRecoveryLockEnabled: &yes,
-		FirewallSettings:       &command.FirewallSettings{FirewallEnabled: &yes, Applications: []command.FirewallApplication{{Allowed: &yes, BundleID: "b"}}},
-		FirmwarePasswordStatus: &command.FirmwarePasswordStatus{PasswordExists: &no}, ManagementStatus: &command.ManagementStatus{EnrolledViaDEP: &yes},
-		SecureBoot: &command.SecureBoot{SecureBootLevel: "medium", ReducedSecurity: dict{"AllowsMDM": true}},
-	}, got)
-	assert.Zero(t, decode[command.SecurityInfoResponse](t, dict{}), "nothing sent, nothing false")
-	list := decode[command.SecurityInfoResponse](t, dict{"SecurityInfo": dict{"SecureBoot": dict{"ReducedSecurity": []any{"AllowsMDM"}}}})
-	assert.Equal(t, []any{"AllowsMDM"}, list.SecurityInfo.SecureBoot.ReducedSecurity, "the other form")
-}
-
-func TestDecodeLists(t *testing.T) {
-	t.Parallel()
-	certificates := decode[command.CertificateListResponse](t, dict{"CertificateList": []any{dict{"CommonName": "n", "IsIdentity": true, "Data": []byte{1}}}})
-	assert.Equal(t, []command.InstalledCertificate{{CommonName: "n", IsIdentity: true, Data: []byte{1}}}, certificates.CertificateList)
-
-	applications := decode[command.InstalledApplicationListResponse](t, dict{"InstalledApplicationList": []any{
-		dict{"Identifier": "a", "Name": "A", "Version": "1", "ShortVersion": "1.0", "Path": "/A", "BundleSize": uint64(5 << 30), "BetaApp": false, "IsAppClip": true},
-		dict{"Name": "B"},
-	}})
-	size, no := int64(5<<30), false
-	assert.Equal(t, []command.InstalledApplication{
-		{Identifier: "a", Name: "A", Version: "1", ShortVersion: "1.0", Path: "/A", BundleSize: &size, BetaApp: &no, IsAppClip: true},
-		{Name: "B"},
-	}, applications.InstalledApplicationList)
-
-	assert.Equal(t, "NoPasscodeSet", decode[command.DeviceLockResponse](t, dict{"MessageResult": "NoPasscodeSet"}).MessageResult)
+	assert.False(t, *got.PasscodePresent)
+	assert.Equal(t, int64(3), *got.HardwareEncryptionCaps)
+	assert.Equal(t, int64(2147483648), *got.PasscodeLockGracePeriod)
+	assert.True(t, *got.FDEEnabled)
+	assert.Equal(t, []byte{1}, got.FDEPersonalRecoveryKeyCMS)
+	assert.True(t, *got.ManagementStatus.EnrolledViaDEP)
+	assert.Nil(t, got.PasscodeCompliant, "not sent is not false")
 }
 
 func TestDecodeResultMalformed(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Result is a report, read. All of it is what a device says, and nothing of it is checked.
@@ -93,12 +94,46 @@ func takeChain(dict map[string]any) []ErrorItem {
 	return chain
 }
 
-// DecodeResult decodes a raw report into v, a pointer to a zero value, by its plist tags: one of the …Response types or
-// one of your own. Keys that v does not have are passed over; keys that the report does not have leave v as it is. Use
-// 64-bit integers: longer ones are cut off. The error is a Malformed one and holds nothing of the report.
+// Response returns the typed answer to a command of this type, out of Extra. Of values that do not fit their keys the
+// error tells, as [schema.Mismatches]; the response has the rest, and its Extra the whole of them. It is never nil.
+func (r *Result) Response(requestType string) (Response, error) {
+	response := NewResponse(requestType)
+	if other, ok := response.(*OtherResponse); ok {
+		other.Extra = r.Extra
+		return other, nil
+	}
+	return response, schema.Decode(r.Extra, response).Err()
+}
+
+// DecodeResponse reads a raw report, as [Entry.Result] has it, as the typed answer to a command of this type. The response
+// is nil if the error is a Malformed one: see [ParseResult]. It is not if the error is a [schema.Mismatches]: see
+// [Result.Response].
+func DecodeResponse(requestType string, raw []byte) (Response, error) {
+	r, err := ParseResult(raw)
+	if err != nil {
+		return nil, err
+	}
+	return r.Response(requestType)
+}
+
+// DecodeResult decodes a raw report into v, a pointer to a struct: one of the …Response types or one of your own with plist
+// tags. Keys that v does not have are passed over, or kept in its Extra; keys that the report does not have leave v as it
+// is. The error is a Malformed one and holds nothing of the report. If errors.As finds [schema.Mismatches] in it, v has
+// what fits.
 func DecodeResult(raw []byte, v any) error {
+	const op = "command.DecodeResult"
+	if d, ok := v.(described); ok {
+		result, err := ParseResult(raw)
+		if err != nil {
+			return err
+		}
+		if wrong := schema.Decode(result.Extra, d); len(wrong) > 0 {
+			return mdm.Errorf(mdm.Malformed, op, "%w", wrong)
+		}
+		return nil
+	}
 	if err := plistx.Unmarshal(raw, v); err != nil {
-		return mdm.Errorf(mdm.Malformed, "command.DecodeResult", "%w", err)
+		return mdm.Errorf(mdm.Malformed, op, "%w", err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Store keeps queues and results. It is safe for concurrent use by many goroutines and, on a shared database, by many
@@ -83,6 +84,10 @@ type Order struct {
 	NotBefore time.Time // not offered earlier, nor pushed; zero: at once
 	NotAfter  time.Time // not offered later, and expired then; zero: no limit
 	NoPush    bool      // do not wake the device
+
+	// Relax names rules of Apple's schema that this command may break: the schema lags behind systems, and is sometimes
+	// wrong. Zero: it must keep all of them, as far as the target is known. See [Validate].
+	Relax schema.Rules
 }
 
 // Priority orders the queue of one enrollment. Within a class commands keep the order in which they were queued.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/internal/cms"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 const (
@@ -91,7 +92,7 @@ func TestTraitsOfCommands(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, item := prepared(t, command.Order{Command: tt.command})
+			_, item := prepared(t, command.Order{Command: tt.command, Relax: schema.RuleType})
 			assert.Equal(t, tt.want, item.Traits)
 		})
 	}

@@ -1,143 +1,166 @@
 package command
 
-import "github.com/gomdm/applemdm/mdm"
+import (
+	"cmp"
+	"slices"
 
-// The commands of daily use. Their keys are those of Apple's schema; a zero value leaves an optional key out, which is
-// what its default says. "Needs" names the right that the installed MDM profile must hold (its key AccessRights; see
-// mdm.AccessRights); User Enrollment ignores rights. Every other command, and every other key, can be sent as [Raw].
+	"github.com/gomdm/applemdm/internal/plistx"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
+)
 
-// DeviceInformation asks for facts about a device. Needs the right QueryDevice, for some queries another.
-type DeviceInformation struct {
-	Queries []string // as "OSVersion"; required
+// The commands of Apple's schema are in the files *_gen.go, one for each; docs/commands.md lists them. A field that is a
+// pointer, a slice or a map is optional and absent if nil; other fields are required. Keys that a type does not have, of a
+// system that is newer than it, go into its field Extra.
+
+// Response is the typed answer to a command: a *DeviceInformationResponse, or an *OtherResponse. In these types nil is a
+// key that the device did not send, which is not false.
+type Response interface {
+	// RequestType is the command that it answers.
+	RequestType() string
 }
 
-// ProfileList asks for the installed profiles, on a user channel for those of the user. Needs InspectProfiles.
-type ProfileList struct {
-	ManagedOnly bool `plist:",omitempty"`
+// OtherResponse answers a command of which the schema lists no keys of an answer, or which it does not know.
+type OtherResponse struct {
+	Type  string
+	Extra map[string]any // what the answer holds besides the keys of every report
 }
 
-// InstallProfile installs a profile, or replaces one of the same identifier. Needs InstallProfiles.
-type InstallProfile struct {
-	Payload []byte // the profile, plain or signed; required
+// RequestType is Type.
+func (r *OtherResponse) RequestType() string { return r.Type }
+
+// described is a generated type.
+type described interface{ Schema() *schema.Object }
+
+// entry is a command of the schema. response is nil if no keys of an answer are listed.
+type entry struct {
+	requestType string
+	command     func() Command
+	response    func() Response
 }
 
-// RemoveProfile removes a managed profile. Needs InstallProfiles, except for the MDM profile itself.
-type RemoveProfile struct {
-	Identifier string // the PayloadIdentifier; required
+func find(requestType string) *entry {
+	i, ok := slices.BinarySearchFunc(commands[:], requestType, func(e entry, t string) int { return cmp.Compare(e.requestType, t) })
+	if !ok {
+		return nil
+	}
+	return &commands[i]
 }
 
-// SecurityInfo asks for passcode, encryption and management status. Needs QuerySecurity.
-type SecurityInfo struct{}
-
-// CertificateList asks for the installed certificates. Needs InspectProfiles.
-type CertificateList struct {
-	ManagedOnly bool `plist:",omitempty"`
+// RequestTypes lists the commands of the schema, in order.
+func RequestTypes() []string {
+	out := make([]string, len(commands))
+	for i := range commands {
+		out[i] = commands[i].requestType
+	}
+	return out
 }
 
-// InstalledApplicationList asks for the installed applications. Needs InspectApplications.
-type InstalledApplicationList struct {
-	Identifiers     []string `plist:",omitempty"` // bundle identifiers; empty: all
-	Items           []string `plist:",omitempty"` // keys of the answer, as "ShortVersion"; empty: all. Not on macOS
-	ManagedAppsOnly bool     `plist:",omitempty"`
+// New returns a pointer to the empty command of a type, as a *DeviceInformation, or nil if the schema does not know it.
+func New(requestType string) Command {
+	if e := find(requestType); e != nil {
+		return e.command()
+	}
+	return nil
 }
 
-// DeviceLock locks a device at once. Needs LockAndPasscode. It is meant for lost devices: a message is shown only if a
-// passcode is set, and a Mac restarts into its lock.
-type DeviceLock struct {
-	Message     string
-	PhoneNumber string
-	PIN         mdm.Secret // macOS only: six characters, for Find My
+// NewResponse returns a pointer to the empty answer to a command: an *OtherResponse if the schema lists no keys for it.
+func NewResponse(requestType string) Response {
+	if e := find(requestType); e != nil && e.response != nil {
+		return e.response()
+	}
+	return &OtherResponse{Type: requestType}
 }
 
-// EraseDevice erases a device. Needs Erase. Its answer is sent once, and may never come.
-type EraseDevice struct {
-	PIN                    mdm.Secret // macOS only: six characters, for Find My
-	PreserveDataPlan       bool       // iOS
-	DisallowProximitySetup bool       // iOS
-	ObliterationBehavior   string     // macOS 12, if erasing content and settings fails: "Default", "DoNotObliterate", …
-	ReturnToService        *ReturnToService
+// SchemaOf describes the keys of a command, and those of the answer to it. Both are nil if the schema does not know the
+// command; answer is nil if it lists no keys.
+func SchemaOf(requestType string) (command, answer *schema.Object) {
+	if c, ok := New(requestType).(described); ok {
+		command = c.Schema()
+	}
+	if r, ok := NewResponse(requestType).(described); ok {
+		answer = r.Schema()
+	}
+	return command, answer
 }
 
-// ReturnToService lets an erased device enroll again by itself (iOS 17, tvOS 18, visionOS 26). Profiles are whole, plain
-// or signed.
-type ReturnToService struct {
-	Enabled               bool
-	WiFiProfileData       []byte     // needed without Ethernet
-	MDMProfileData        []byte     // not needed with Automated Device Enrollment without a web page
-	BootstrapToken        mdm.Secret // iOS 26, visionOS 26
-	ShouldRetryEnrollment bool       // iOS 27
+// Typed returns the typed form of a command: that of its RequestType, as a pointer, with all that the property list holds.
+// A typed command is returned as it is, and a Raw one that the schema does not know, too. The error is a Malformed one; if
+// it is for values that do not fit, which are kept in Extra, errors.As finds a [schema.Mismatches] in it.
+func Typed(c Command) (Command, error) {
+	const op = "command.Typed"
+	raw, ok := c.(Raw)
+	if p, isPointer := c.(*Raw); isPointer && p != nil {
+		raw, ok = *p, true
+	}
+	if !ok {
+		return c, nil
+	}
+	message, err := raw.message()
+	if err != nil {
+		return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
+	}
+	dict := message["Command"].(map[string]any)
+	kind, _ := dict["RequestType"].(string)
+	typed := New(kind)
+	if typed == nil {
+		return raw, nil
+	}
+	delete(dict, "RequestType")
+	if wrong := schema.Decode(dict, typed); len(wrong) > 0 {
+		return typed, mdm.Errorf(mdm.Malformed, op, "%w", wrong)
+	}
+	return typed, nil
 }
 
-// ClearPasscode clears the passcode and ends data protection. Needs LockAndPasscode. Make sure that the owner has the
-// device in hand. macOS answers Error.
-type ClearPasscode struct {
-	UnlockToken mdm.Secret // the last one of TokenUpdate, from the escrow; required
+// EncodeJSON returns a command as JSON: its RequestType and its keys, as in the property list; see [schema.EncodeJSON].
+// Secrets are revealed. A type of your own is encoded by its plist tags. The error is a Malformed one.
+func EncodeJSON(c Command) ([]byte, error) {
+	const op = "command.EncodeJSON"
+	message, err := encode(c)
+	if err != nil {
+		return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
+	}
+	var typed Command
+	if _, ours := c.(described); ours {
+		typed = c
+	} else if kind, _ := message["Command"].(map[string]any)["RequestType"].(string); New(kind) != nil {
+		typed = New(kind) // so that every value has the form of its key
+		dict := message["Command"].(map[string]any)
+		delete(dict, "RequestType")
+		_ = schema.Decode(dict, typed) // what does not fit is in Extra
+	}
+	if typed == nil {
+		return schema.EncodeJSON(struct {
+			Extra map[string]any `plist:"-"`
+		}{message["Command"].(map[string]any)})
+	}
+	return schema.EncodeJSONWith(typed, map[string]any{"RequestType": typed.RequestType()})
 }
 
-// RestartDevice restarts a device; iOS and tvOS must be supervised. Needs LockAndPasscode. An iOS device with a passcode
-// does not join a Wi-Fi network before it is unlocked.
-type RestartDevice struct {
-	RebuildKernelCache bool     `plist:",omitempty"` // macOS 11
-	KextPaths          []string `plist:",omitempty"` // macOS 11, with RebuildKernelCache
-	NotifyUser         bool     `plist:",omitempty"` // macOS 11.4
+// DecodeJSON reads a command from the form of [EncodeJSON]: a pointer to the type of its RequestType. One that the schema
+// does not know becomes a Raw. The error is a Malformed one: no JSON object, no RequestType, or values that do not fit.
+func DecodeJSON(data []byte) (Command, error) {
+	const op = "command.DecodeJSON"
+	dict, err := schema.ParseJSON(data)
+	if err != nil {
+		return nil, err
+	}
+	kind, _ := dict["RequestType"].(string)
+	if !plain(kind) {
+		return nil, mdm.Errorf(mdm.Malformed, op, "RequestType is missing")
+	}
+	typed := New(kind)
+	if typed == nil {
+		raw, err := plistx.Marshal(dict)
+		if err != nil {
+			return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
+		}
+		return Raw(raw), nil
+	}
+	delete(dict, "RequestType")
+	if wrong := schema.DecodeTree(dict, typed); len(wrong) > 0 {
+		return nil, mdm.Errorf(mdm.Malformed, op, "%w", wrong)
+	}
+	return typed, nil
 }
-
-// ShutDownDevice shuts a device down; iOS must be supervised. Needs LockAndPasscode.
-type ShutDownDevice struct{}
-
-// DeviceConfigured lets a device out of Setup Assistant that awaits its configuration (AwaitingConfiguration in its
-// TokenUpdate); on the user channel of a Mac, its user.
-type DeviceConfigured struct{}
-
-// UserConfigured does the same for the user of a Shared iPad.
-type UserConfigured struct{}
-
-// DeclarativeManagement switches declarative management on, or tells of new declarations.
-type DeclarativeManagement struct {
-	Data []byte `plist:",omitempty"` // the tokens document, JSON
-}
-
-// RequestType implements [Command].
-func (DeviceInformation) RequestType() string { return "DeviceInformation" }
-
-// RequestType implements [Command].
-func (ProfileList) RequestType() string { return "ProfileList" }
-
-// RequestType implements [Command].
-func (InstallProfile) RequestType() string { return "InstallProfile" }
-
-// RequestType implements [Command].
-func (RemoveProfile) RequestType() string { return "RemoveProfile" }
-
-// RequestType implements [Command].
-func (SecurityInfo) RequestType() string { return "SecurityInfo" }
-
-// RequestType implements [Command].
-func (CertificateList) RequestType() string { return "CertificateList" }
-
-// RequestType implements [Command].
-func (InstalledApplicationList) RequestType() string { return "InstalledApplicationList" }
-
-// RequestType implements [Command].
-func (DeviceLock) RequestType() string { return "DeviceLock" }
-
-// RequestType implements [Command].
-func (EraseDevice) RequestType() string { return "EraseDevice" }
-
-// RequestType implements [Command].
-func (ClearPasscode) RequestType() string { return "ClearPasscode" }
-
-// RequestType implements [Command].
-func (RestartDevice) RequestType() string { return "RestartDevice" }
-
-// RequestType implements [Command].
-func (ShutDownDevice) RequestType() string { return "ShutDownDevice" }
-
-// RequestType implements [Command].
-func (DeviceConfigured) RequestType() string { return "DeviceConfigured" }
-
-// RequestType implements [Command].
-func (UserConfigured) RequestType() string { return "UserConfigured" }
-
-// RequestType implements [Command].
-func (DeclarativeManagement) RequestType() string { return "DeclarativeManagement" }

@@ -24,29 +24,29 @@ func TestTypedCommands(t *testing.T) {
 		kind    string
 		want    dict
 	}{
-		{command.DeviceInformation{Queries: []string{"OSVersion", "UDID"}}, "DeviceInformation", dict{"Queries": []any{"OSVersion", "UDID"}}},
-		{command.ProfileList{ManagedOnly: true}, "ProfileList", dict{"ManagedOnly": true}},
+		{command.DeviceInformation{Queries: []command.DeviceInformationQuery{"OSVersion", "UDID"}}, "DeviceInformation", dict{"Queries": []any{"OSVersion", "UDID"}}},
+		{command.ProfileList{ManagedOnly: new(true)}, "ProfileList", dict{"ManagedOnly": true}},
 		{command.ProfileList{}, "ProfileList", dict{}},
 		{command.InstallProfile{Payload: []byte{0, 1}}, "InstallProfile", dict{"Payload": []byte{0, 1}}},
 		{command.RemoveProfile{Identifier: "com.example"}, "RemoveProfile", dict{"Identifier": "com.example"}},
 		{command.SecurityInfo{}, "SecurityInfo", dict{}},
-		{command.CertificateList{ManagedOnly: true}, "CertificateList", dict{"ManagedOnly": true}},
+		{command.CertificateList{ManagedOnly: new(true)}, "CertificateList", dict{"ManagedOnly": true}},
 		{command.CertificateList{}, "CertificateList", dict{}},
-		{command.InstalledApplicationList{Identifiers: []string{"a"}, Items: []string{"Name"}, ManagedAppsOnly: true}, "InstalledApplicationList",
+		{command.InstalledApplicationList{Identifiers: []string{"a"}, Items: []command.InstalledApplicationListKey{"Name"}, ManagedAppsOnly: new(true)}, "InstalledApplicationList",
 			dict{"Identifiers": []any{"a"}, "Items": []any{"Name"}, "ManagedAppsOnly": true}},
 		{command.InstalledApplicationList{}, "InstalledApplicationList", dict{}},
-		{command.DeviceLock{Message: "m", PhoneNumber: "p", PIN: pin}, "DeviceLock", dict{"Message": "m", "PhoneNumber": "p", "PIN": "123456"}},
+		{command.DeviceLock{Message: new("m"), PhoneNumber: new("p"), PIN: pin}, "DeviceLock", dict{"Message": "m", "PhoneNumber": "p", "PIN": "123456"}},
 		{command.DeviceLock{}, "DeviceLock", dict{}},
-		{command.EraseDevice{PIN: pin, PreserveDataPlan: true, DisallowProximitySetup: true, ObliterationBehavior: "Always",
-			ReturnToService: &command.ReturnToService{Enabled: true, WiFiProfileData: []byte("w"), MDMProfileData: []byte("m"),
-				BootstrapToken: mdm.SecretString("b"), ShouldRetryEnrollment: true}}, "EraseDevice",
+		{command.EraseDevice{PIN: pin, PreserveDataPlan: new(true), DisallowProximitySetup: new(true),
+			ObliterationBehavior: new(command.EraseDeviceObliterationBehaviorAlways), ReturnToService: &command.EraseDeviceReturnToService{Enabled: true, WiFiProfileData: []byte("w"), MDMProfileData: []byte("m"),
+				BootstrapToken: mdm.SecretString("b"), ShouldRetryEnrollment: new(true)}}, "EraseDevice",
 			dict{"PIN": "123456", "PreserveDataPlan": true, "DisallowProximitySetup": true, "ObliterationBehavior": "Always",
 				"ReturnToService": dict{"Enabled": true, "WiFiProfileData": []byte("w"), "MDMProfileData": []byte("m"),
 					"BootstrapToken": []byte("b"), "ShouldRetryEnrollment": true}}},
-		{command.EraseDevice{ReturnToService: &command.ReturnToService{}}, "EraseDevice", dict{"ReturnToService": dict{"Enabled": false}}},
+		{command.EraseDevice{ReturnToService: &command.EraseDeviceReturnToService{}}, "EraseDevice", dict{"ReturnToService": dict{"Enabled": false}}},
 		{command.EraseDevice{}, "EraseDevice", dict{}},
 		{command.ClearPasscode{UnlockToken: mdm.NewSecret([]byte{0, 0xff})}, "ClearPasscode", dict{"UnlockToken": []byte{0, 0xff}}},
-		{command.RestartDevice{RebuildKernelCache: true, KextPaths: []string{"/a"}, NotifyUser: true}, "RestartDevice",
+		{command.RestartDevice{RebuildKernelCache: new(true), KextPaths: []string{"/a"}, NotifyUser: new(true)}, "RestartDevice",
 			dict{"RebuildKernelCache": true, "KextPaths": []any{"/a"}, "NotifyUser": true}},
 		{command.RestartDevice{}, "RestartDevice", dict{}},
 		{command.ShutDownDevice{}, "ShutDownDevice", dict{}},
@@ -74,7 +74,7 @@ func TestTypedSecrets(t *testing.T) {
 	for _, c := range []command.Command{
 		command.DeviceLock{PIN: secret},
 		command.ClearPasscode{UnlockToken: secret},
-		command.EraseDevice{PIN: secret, ReturnToService: &command.ReturnToService{BootstrapToken: secret}},
+		command.EraseDevice{PIN: secret, ReturnToService: &command.EraseDeviceReturnToService{BootstrapToken: secret}},
 	} {
 		t.Run(c.RequestType(), func(t *testing.T) {
 			t.Parallel()

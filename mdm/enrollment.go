@@ -44,7 +44,23 @@ type Device struct {
 	BuildVersion string
 	IMEI         string
 	MEID         string
+
+	// What its answers to DeviceInformation and SecurityInfo say, as far as such commands were sent.
+	Supervised   Tristate // IsSupervised
+	SharedIPad   Tristate // IsMultiUser
+	Automated    Tristate // ManagementStatus.EnrolledViaDEP: Automated Device Enrollment
+	UserApproved Tristate // ManagementStatus.UserApprovedEnrollment (macOS)
 }
+
+// Tristate is a truth that may not be known.
+type Tristate uint8
+
+// The values of Tristate.
+const (
+	Unsaid Tristate = iota
+	No
+	Yes
+)
 
 // Enrollment is one channel of a device as the server knows it.
 type Enrollment struct {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
+	"maps"
+	"math"
 	"time"
 
 	"github.com/gomdm/applemdm/internal/cms"
@@ -54,32 +56,74 @@ func Parse(data []byte) (*Parsed, error) {
 	return out, nil
 }
 
-func decodeProfile(top map[string]any) (*Profile, error) {
-	if got := text(top, "PayloadType"); got != "Configuration" {
-		return nil, fmt.Errorf("PayloadType is %q, not Configuration", got)
+// takeTop takes the keys of the profile out of top. What is left goes to Extra.
+func takeTop(p *Profile, top map[string]any) {
+	all := maps.Clone(top)
+	for _, key := range []string{"PayloadType", "PayloadContent", "IsEncrypted"} {
+		delete(all, key)
 	}
-	p := &Profile{
-		Identifier:        text(top, "PayloadIdentifier"),
-		UUID:              text(top, "PayloadUUID"),
-		DisplayName:       text(top, "PayloadDisplayName"),
-		Description:       text(top, "PayloadDescription"),
-		Organization:      text(top, "PayloadOrganization"),
-		Scope:             Scope(text(top, "PayloadScope")),
-		RemovalDisallowed: truth(top, "PayloadRemovalDisallowed"),
+	if version, ok := all["PayloadVersion"].(uint64); ok && version == 1 {
+		delete(all, "PayloadVersion")
 	}
-	p.RemovalDate, _ = top["RemovalDate"].(time.Time)
-	p.ExpirationDate, _ = top["PayloadExpirationDate"].(time.Time)
-	if seconds, ok := top["DurationUntilRemoval"].(float64); ok {
-		p.DurationUntilRemoval = time.Duration(seconds * float64(time.Second))
+	for key, to := range map[string]*string{
+		"PayloadIdentifier": &p.Identifier, "PayloadUUID": &p.UUID, "PayloadDisplayName": &p.DisplayName,
+		"PayloadDescription": &p.Description, "PayloadOrganization": &p.Organization, "PayloadScope": (*string)(&p.Scope),
+	} {
+		take(all, key, to)
 	}
-	if consent, ok := top["ConsentText"].(map[string]any); ok {
+	take(all, "PayloadRemovalDisallowed", &p.RemovalDisallowed)
+	take(all, "RemovalDate", &p.RemovalDate)
+	take(all, "PayloadExpirationDate", &p.ExpirationDate)
+	take(all, "EncryptedPayloadContent", &p.EncryptedContent)
+	var device uint64
+	if take(all, "TargetDeviceType", &device); device > 0 {
+		p.TargetDeviceType = int64(device)
+	}
+	p.DurationUntilRemoval = takeSeconds(all)
+	if consent, ok := all["ConsentText"].(map[string]any); ok {
+		delete(all, "ConsentText")
 		p.ConsentText = map[string]string{}
 		for lang := range consent {
 			p.ConsentText[lang] = text(consent, lang)
 		}
 	}
+	if len(all) > 0 {
+		p.Extra = all
+	}
+}
+
+// takeSeconds takes the duration, which Apple's schema calls a real and which may be whole.
+func takeSeconds(all map[string]any) time.Duration {
+	seconds, ok := all["DurationUntilRemoval"].(float64)
+	if whole, isWhole := all["DurationUntilRemoval"].(uint64); isWhole {
+		seconds, ok = float64(whole), true
+	}
+	if !ok || seconds < 0 || seconds > math.MaxInt64/float64(time.Second) {
+		return 0
+	}
+	delete(all, "DurationUntilRemoval")
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// take moves the value of a key if it is a T.
+func take[T any](all map[string]any, key string, to *T) {
+	if v, ok := all[key].(T); ok {
+		*to = v
+		delete(all, key)
+	}
+}
+
+func decodeProfile(top map[string]any) (*Profile, error) {
+	if got := text(top, "PayloadType"); got != "Configuration" {
+		return nil, fmt.Errorf("PayloadType is %q, not Configuration", got)
+	}
+	p := &Profile{}
+	takeTop(p, top)
 	if p.Identifier == "" {
 		return nil, fmt.Errorf("PayloadIdentifier is missing")
+	}
+	if p.EncryptedContent != nil {
+		return p, nil
 	}
 	if truth(top, "IsEncrypted") {
 		return nil, fmt.Errorf("the content is encrypted")
@@ -98,78 +142,6 @@ func decodeProfile(top map[string]any) (*Profile, error) {
 	return p, nil
 }
 
-func decodePayload(dict map[string]any) Payload {
-	common := Common{
-		Identifier:   text(dict, "PayloadIdentifier"),
-		UUID:         text(dict, "PayloadUUID"),
-		DisplayName:  text(dict, "PayloadDisplayName"),
-		Description:  text(dict, "PayloadDescription"),
-		Organization: text(dict, "PayloadOrganization"),
-	}
-	switch kind := text(dict, "PayloadType"); kind {
-	case TypeRoot, TypePKCS1:
-		return &Certificate{Common: common, Root: kind == TypeRoot, Content: data(dict, "PayloadContent"),
-			FileName: text(dict, "PayloadCertificateFileName")}
-	case TypePKCS12:
-		return &PKCS12{Common: common, Content: data(dict, "PayloadContent"), Password: mdm.SecretString(text(dict, "Password")),
-			FileName: text(dict, "PayloadCertificateFileName")}
-	case TypeSCEP:
-		return decodeSCEP(common, dict)
-	case TypeMDM:
-		return decodeMDM(common, dict)
-	default:
-		delete(dict, "PayloadType")
-		delete(dict, "PayloadVersion")
-		return &Raw{Type: kind, Values: dict}
-	}
-}
-
-func decodeSCEP(common Common, dict map[string]any) Payload {
-	inner, _ := dict["PayloadContent"].(map[string]any)
-	s := &SCEP{
-		Common:        common,
-		URL:           text(inner, "URL"),
-		Name:          text(inner, "Name"),
-		Challenge:     mdm.SecretString(text(inner, "Challenge")),
-		KeySize:       number(inner, "Keysize"),
-		KeyUsage:      number(inner, "Key Usage", "KeyUsage"), // Apple prints both spellings
-		Retries:       number(inner, "Retries"),
-		RetryDelay:    number(inner, "RetryDelay"),
-		CAFingerprint: data(inner, "CAFingerprint"),
-		AllowAllApps:  truth(inner, "AllowAllAppsAccess"),
-		Extractable:   truth(inner, "KeyIsExtractable"),
-	}
-	rdns, _ := inner["Subject"].([]any)
-	for _, rdn := range rdns {
-		var attributes [][]string
-		pairs, _ := rdn.([]any)
-		for _, pair := range pairs {
-			attributes = append(attributes, texts(pair))
-		}
-		s.Subject = append(s.Subject, attributes)
-	}
-	return s
-}
-
-func decodeMDM(common Common, dict map[string]any) Payload {
-	return &MDM{
-		Common:                  common,
-		IdentityCertificateUUID: text(dict, "IdentityCertificateUUID"),
-		Topic:                   text(dict, "Topic"),
-		ServerURL:               text(dict, "ServerURL"),
-		CheckInURL:              text(dict, "CheckInURL"),
-		SignMessage:             truth(dict, "SignMessage"),
-		CheckOutWhenRemoved:     truth(dict, "CheckOutWhenRemoved"),
-		AccessRights:            mdm.AccessRights(number(dict, "AccessRights")), // Validate refuses what does not fit
-		ServerCapabilities:      texts(dict["ServerCapabilities"]),
-		UseDevelopmentAPNS:      truth(dict, "UseDevelopmentAPNS"),
-		PinningUUIDs:            texts(dict["ServerURLPinningCertificateUUIDs"]),
-		CheckInPinningUUIDs:     texts(dict["CheckInURLPinningCertificateUUIDs"]),
-		AssignedManagedAppleID:  text(dict, "AssignedManagedAppleID"),
-		EnrollmentMode:          text(dict, "EnrollmentMode"),
-	}
-}
-
 func text(dict map[string]any, key string) string {
 	s, _ := dict[key].(string)
 	return s
@@ -178,34 +150,4 @@ func text(dict map[string]any, key string) string {
 func truth(dict map[string]any, key string) bool {
 	b, _ := dict[key].(bool)
 	return b
-}
-
-func data(dict map[string]any, key string) []byte {
-	b, _ := dict[key].([]byte)
-	return b
-}
-
-// number returns the first of keys that is an integer.
-func number(dict map[string]any, keys ...string) int {
-	for _, key := range keys {
-		switch n := dict[key].(type) {
-		case int64:
-			return int(n)
-		case uint64:
-			if n <= 1<<31 {
-				return int(n)
-			}
-		}
-	}
-	return 0
-}
-
-func texts(v any) []string {
-	list, _ := v.([]any)
-	var out []string
-	for _, item := range list {
-		s, _ := item.(string)
-		out = append(out, s)
-	}
-	return out
 }

@@ -3,10 +3,11 @@ package profile
 import (
 	"fmt"
 	"maps"
-	"slices"
+	"reflect"
 
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Encode returns p as an XML property list. The same Profile always gives the same bytes. It fails with a Malformed
@@ -16,9 +17,24 @@ func (p *Profile) Encode() ([]byte, error) {
 	if p.Identifier == "" {
 		return nil, mdm.Errorf(mdm.Malformed, op, "PayloadIdentifier is required")
 	}
+	top := p.top()
+	if len(p.EncryptedContent) > 0 {
+		top["EncryptedPayloadContent"] = p.EncryptedContent
+		return plistx.MarshalIndent(top)
+	}
+	content, err := p.encodePayloads()
+	if err != nil {
+		return nil, err
+	}
+	top["PayloadContent"] = content
+	return plistx.MarshalIndent(top)
+}
+
+// top returns the keys of the profile without its content.
+func (p *Profile) top() map[string]any {
 	top := map[string]any{
 		"PayloadType":       "Configuration",
-		"PayloadVersion":    1,
+		"PayloadVersion":    int64(1),
 		"PayloadIdentifier": p.Identifier,
 		"PayloadUUID":       orDerived(p.UUID, p.Identifier),
 	}
@@ -36,15 +52,14 @@ func (p *Profile) Encode() ([]byte, error) {
 	if p.DurationUntilRemoval > 0 {
 		top["DurationUntilRemoval"] = p.DurationUntilRemoval.Seconds()
 	}
+	put(top, "TargetDeviceType", p.TargetDeviceType)
 	if len(p.ConsentText) > 0 {
-		top["ConsentText"] = p.ConsentText
+		top["ConsentText"] = anyMap(p.ConsentText)
 	}
-	content, err := p.encodePayloads()
-	if err != nil {
-		return nil, err
+	for key, value := range p.Extra {
+		top[key] = value
 	}
-	top["PayloadContent"] = content
-	return plistx.MarshalIndent(top)
+	return top
 }
 
 func (p *Profile) encodePayloads() ([]any, error) {
@@ -55,7 +70,10 @@ func (p *Profile) encodePayloads() ([]any, error) {
 		if err != nil {
 			return nil, mdm.Errorf(mdm.Malformed, "profile.Encode", "PayloadContent[%d]: %w", i, err)
 		}
-		dict["PayloadType"], dict["PayloadVersion"] = payload.PayloadType(), 1
+		dict["PayloadType"] = payload.PayloadType()
+		if dict["PayloadVersion"] == nil {
+			dict["PayloadVersion"] = int64(1)
+		}
 		if dict["PayloadIdentifier"] == nil {
 			dict["PayloadIdentifier"] = fmt.Sprintf("%s.%s.%d", p.Identifier, payload.PayloadType(), i+1)
 		}
@@ -96,92 +114,44 @@ func dictionary(p Payload) (map[string]any, error) {
 		return nil, fmt.Errorf("no payload")
 	case *Raw:
 		return maps.Clone(p.Values), nil
-	case *Certificate:
-		dict := p.common()
-		dict["PayloadContent"] = p.Content
-		put(dict, "PayloadCertificateFileName", p.FileName)
-		return dict, nil
-	case *PKCS12:
-		dict := p.common()
-		dict["PayloadContent"] = p.Content
-		put(dict, "PayloadCertificateFileName", p.FileName)
-		put(dict, "Password", string(p.Password.Reveal()))
-		return dict, nil
-	case *SCEP:
-		return p.dictionary(), nil
-	case *MDM:
-		return p.dictionary(), nil
-	default: // a vendor's type, by its plist tags
-		data, err := plistx.Marshal(p)
-		if err != nil {
-			return nil, err
-		}
-		var dict map[string]any
-		return dict, plistx.Unmarshal(data, &dict)
 	}
+	if d, ok := p.(described); ok && isOurs(d) {
+		return schema.Encode(d)
+	}
+	return tagged(p)
 }
 
-func (c Common) common() map[string]any {
-	dict := map[string]any{}
-	put(dict, "PayloadIdentifier", c.Identifier)
-	put(dict, "PayloadUUID", c.UUID)
-	put(dict, "PayloadDisplayName", c.DisplayName)
-	put(dict, "PayloadDescription", c.Description)
-	put(dict, "PayloadOrganization", c.Organization)
-	return dict
+// isOurs reports whether p is of a type of this package. A type that embeds one has its methods, but fields of its own.
+func isOurs(p any) bool {
+	t := reflect.TypeOf(p)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.PkgPath() == reflect.TypeFor[Common]().PkgPath()
 }
 
-func (s *SCEP) dictionary() map[string]any {
-	inner := map[string]any{
-		"URL":                s.URL,
-		"Key Type":           "RSA", // spelled with a space in Apple's schema
-		"Keysize":            orInt(s.KeySize, 2048),
-		"Key Usage":          orInt(s.KeyUsage, 5),
-		"AllowAllAppsAccess": s.AllowAllApps,
-		"KeyIsExtractable":   s.Extractable,
+// tagged encodes a vendor's type by its plist tags.
+func tagged(p Payload) (map[string]any, error) {
+	data, err := plistx.Marshal(p)
+	if err != nil {
+		return nil, err
 	}
-	put(inner, "Name", s.Name)
-	put(inner, "Challenge", string(s.Challenge.Reveal()))
-	put(inner, "Retries", s.Retries)
-	put(inner, "RetryDelay", s.RetryDelay)
-	if len(s.Subject) > 0 {
-		inner["Subject"] = s.Subject
-	}
-	if len(s.CAFingerprint) > 0 {
-		inner["CAFingerprint"] = s.CAFingerprint
-	}
-	dict := s.common()
-	dict["PayloadContent"] = inner
-	return dict
+	var dict map[string]any
+	return dict, plistx.Unmarshal(data, &dict)
 }
 
-func (m *MDM) dictionary() map[string]any {
-	dict := m.common()
-	dict["IdentityCertificateUUID"] = m.IdentityCertificateUUID
-	dict["Topic"] = m.Topic
-	dict["ServerURL"] = m.ServerURL
-	dict["SignMessage"] = m.SignMessage
-	dict["CheckOutWhenRemoved"] = m.CheckOutWhenRemoved
-	put(dict, "CheckInURL", m.CheckInURL)
-	put(dict, "AccessRights", int(m.AccessRights))
-	put(dict, "UseDevelopmentAPNS", m.UseDevelopmentAPNS)
-	put(dict, "AssignedManagedAppleID", m.AssignedManagedAppleID)
-	put(dict, "EnrollmentMode", m.EnrollmentMode)
-	for key, list := range map[string][]string{
-		"ServerCapabilities":                m.ServerCapabilities,
-		"ServerURLPinningCertificateUUIDs":  m.PinningUUIDs,
-		"CheckInURLPinningCertificateUUIDs": m.CheckInPinningUUIDs,
-	} {
-		if len(list) > 0 {
-			dict[key] = slices.Clone(list)
-		}
+func anyMap(m map[string]string) map[string]any {
+	out := make(map[string]any, len(m))
+	for key, value := range m {
+		out[key] = value
 	}
-	return dict
+	return out
 }
 
-func orInt(v, def int) int {
-	if v == 0 {
-		return def
+func joined(i int, path string) string {
+	at := fmt.Sprintf("PayloadContent[%d]", i)
+	if path == "" {
+		return at
 	}
-	return v
+	return at + "." + path
 }

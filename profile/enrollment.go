@@ -26,8 +26,9 @@ type Enrollment struct {
 	// AccessRights; 0: all. Left out for EnrollmentMode BYOD, which refuses them.
 	AccessRights mdm.AccessRights
 
-	// Identity is a *SCEP (preferred: the key is made on the device) or a *PKCS12. Required. Its UUID should be fresh
-	// for a renewal, so that the device makes a new key; empty is derived from the profile's identifier.
+	// Identity is a *SCEP or an *ACME (preferred: the key is made on the device), or a *PKCS12. Required. Its PayloadUUID
+	// should be fresh for a renewal, so that the device makes a new key; empty is derived from the profile's identifier.
+	// Of a *SCEP, absent keys are filled in carefully: an RSA key of 2048 bits that cannot be exported.
 	Identity Payload
 
 	Roots         []*x509.Certificate // anchors of the server's TLS chain and of the identity, where they are private
@@ -40,8 +41,8 @@ type Enrollment struct {
 	ExpirationDate     time.Time
 	UseDevelopmentAPNS bool
 
-	AssignedManagedAppleID string // account-driven enrollment: required
-	EnrollmentMode         string // account-driven enrollment: BYOD or ADDE
+	AssignedManagedAppleID string            // account-driven enrollment: required
+	EnrollmentMode         MDMEnrollmentMode // account-driven enrollment
 }
 
 // Uses says which optional parts of the protocol a server answers. ServerCapabilities are derived from it, so that a
@@ -53,12 +54,12 @@ type Uses struct {
 }
 
 // Capabilities returns the values of the key ServerCapabilities.
-func (u Uses) Capabilities() []string {
-	var list []string
+func (u Uses) Capabilities() []MDMServerCapability {
+	var list []MDMServerCapability
 	for _, c := range []struct {
 		used bool
-		name string
-	}{{u.UserChannels, CapabilityUserChannel}, {u.BootstrapToken, CapabilityBootstrapToken}, {u.GetToken, CapabilityToken}} {
+		name MDMServerCapability
+	}{{u.UserChannels, MDMServerCapabilityPerUserConnections}, {u.BootstrapToken, MDMServerCapabilityBootstrapToken}, {u.GetToken, MDMServerCapabilityToken}} {
 		if c.used {
 			list = append(list, c.name)
 		}
@@ -78,7 +79,7 @@ func (e Enrollment) Profile() (*Profile, error) {
 	}
 	id, identity := e.identity()
 	if identity == nil {
-		return nil, mdm.Errorf(mdm.Malformed, op, "Identity must be a *SCEP or a *PKCS12")
+		return nil, mdm.Errorf(mdm.Malformed, op, "Identity must be a *SCEP, an *ACME or a *PKCS12")
 	}
 	p.Payloads = append(p.Payloads, identity, e.mdmPayload(id))
 	for _, problem := range ValidateEnrollment(p) {
@@ -90,14 +91,18 @@ func (e Enrollment) Profile() (*Profile, error) {
 // identity returns a copy of the identity with its UUID filled in, and that UUID.
 func (e Enrollment) identity() (string, Payload) {
 	fill := func(c *Common) string {
-		if c.Identifier == "" {
-			c.Identifier = e.Identifier + ".identity"
+		if c.PayloadIdentifier == "" {
+			c.PayloadIdentifier = e.Identifier + ".identity"
 		}
-		c.UUID = orDerived(c.UUID, c.Identifier)
-		return c.UUID
+		c.PayloadUUID = orDerived(c.PayloadUUID, c.PayloadIdentifier)
+		return c.PayloadUUID
 	}
 	switch i := e.Identity.(type) {
 	case *SCEP:
+		identity := *i
+		identity.PayloadContent = i.PayloadContent.careful()
+		return fill(&identity.Common), &identity
+	case *ACME:
 		identity := *i
 		return fill(&identity.Common), &identity
 	case *PKCS12:
@@ -107,23 +112,55 @@ func (e Enrollment) identity() (string, Payload) {
 	return "", nil
 }
 
+// Key usages of a SCEP identity, as bits of the key Key Usage.
+const (
+	KeyUsageSigning    = 1
+	KeyUsageEncryption = 4
+)
+
+// careful fills in what is absent where Apple's default is not what an identity for MDM should have: 1024 bits, and a key
+// that can be taken out of the keychain. Profiles may be encrypted to the identity, so it may sign and decrypt.
+func (c SCEPContent) careful() SCEPContent {
+	or(&c.KeyType, "RSA")
+	or(&c.Keysize, SCEPKeysize2048)
+	or(&c.KeyUsage, int64(KeyUsageSigning|KeyUsageEncryption))
+	or(&c.AllowAllAppsAccess, false)
+	or(&c.KeyIsExtractable, false)
+	return c
+}
+
+func or[T any](to **T, value T) {
+	if *to == nil {
+		*to = &value
+	}
+}
+
 func (e Enrollment) mdmPayload(identity string) *MDM {
 	m := &MDM{
-		Common:                  Common{Identifier: e.Identifier + ".mdm", DisplayName: e.DisplayName},
+		Common:                  Common{PayloadIdentifier: e.Identifier + ".mdm", PayloadDisplayName: e.DisplayName},
 		IdentityCertificateUUID: identity,
 		Topic:                   e.Topic,
 		ServerURL:               e.ServerURL,
-		CheckInURL:              e.CheckInURL,
-		SignMessage:             e.SignMessage,
-		CheckOutWhenRemoved:     true, // the best practices ask for it
-		AccessRights:            e.AccessRights,
+		CheckInURL:              optional(e.CheckInURL),
+		SignMessage:             new(e.SignMessage),
+		CheckOutWhenRemoved:     new(true), // the best practices ask for it
 		ServerCapabilities:      e.Uses.Capabilities(),
-		UseDevelopmentAPNS:      e.UseDevelopmentAPNS,
-		AssignedManagedAppleID:  e.AssignedManagedAppleID,
-		EnrollmentMode:          e.EnrollmentMode,
+		UseDevelopmentAPNS:      optional(e.UseDevelopmentAPNS),
+		AssignedManagedAppleID:  optional(e.AssignedManagedAppleID),
+		EnrollmentMode:          optional(e.EnrollmentMode),
+		AccessRights:            optional(int64(e.AccessRights)),
 	}
-	if m.AccessRights == 0 && e.EnrollmentMode != "BYOD" {
-		m.AccessRights = mdm.AllRights
+	if m.AccessRights == nil && e.EnrollmentMode != MDMEnrollmentModeBYOD {
+		m.AccessRights = new(int64(mdm.AllRights))
 	}
 	return m
+}
+
+// optional returns nil for the zero value.
+func optional[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
 }

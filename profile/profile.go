@@ -38,7 +38,11 @@ type Profile struct {
 	DurationUntilRemoval time.Duration     // removed by itself after this time; the earlier of both wins
 	ExpirationDate       time.Time         // PayloadExpirationDate, for profiles that came over the air
 	ConsentText          map[string]string // by language, "default" for others
+	TargetDeviceType     int64             // 1: iPhone, iPad, iPod; 2: Apple Watch; 3: HomePod; 4: Apple TV; 5: Mac; 6: Vision Pro; 0: any
 	Payloads             []Payload
+	// EncryptedContent is the CMS in place of the payloads of an encrypted profile: key EncryptedPayloadContent.
+	EncryptedContent []byte
+	Extra            map[string]any // keys that are not here
 }
 
 // Scope says for whom a profile is on macOS.
@@ -50,21 +54,11 @@ const (
 	ScopeUser   Scope = "User"
 )
 
-// Payload is one payload. The types of this package implement it, [Raw] carries any other. A type of your own is
-// encoded by its plist tags and should embed [Common].
+// Payload is one payload. The types of this package implement it, those of Apple's schema; [Raw] carries any other. A type
+// of your own is encoded by its plist tags and should embed [Common].
 type Payload interface {
 	// PayloadType is Apple's name of the type, as "com.apple.mdm".
 	PayloadType() string
-}
-
-// Common has the keys that every payload has besides its type. Empty ones are filled in by [Profile.Encode]: the
-// identifier from the profile's and the payload's type and place, the UUID from the identifier.
-type Common struct {
-	Identifier   string `plist:"PayloadIdentifier,omitempty"`
-	UUID         string `plist:"PayloadUUID,omitempty"`
-	DisplayName  string `plist:"PayloadDisplayName,omitempty"`
-	Description  string `plist:"PayloadDescription,omitempty"`
-	Organization string `plist:"PayloadOrganization,omitempty"`
 }
 
 // Builder makes the profile for one enrollment at the moment of delivery, so that what it holds (a challenge, a host

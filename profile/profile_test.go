@@ -64,8 +64,8 @@ func recipe() profile.Enrollment {
 	return profile.Enrollment{
 		Identifier: "com.example.mdm", DisplayName: "Example", Organization: "Example & Sons",
 		Topic: "com.apple.mgmt.External.1", ServerURL: "https://mdm.example.com/mdm",
-		Identity: &profile.SCEP{URL: "https://mdm.example.com/scep", Challenge: mdm.SecretString("<once & only>"),
-			Subject: [][][]string{{{"O", "Example"}}, {{"CN", "phone"}}}},
+		Identity: &profile.SCEP{PayloadContent: profile.SCEPContent{URL: "https://mdm.example.com/scep", Challenge: mdm.SecretString("<once & only>"),
+			Subject: [][][]string{{{"O", "Example"}}, {{"CN", "phone"}}}}},
 		Roots: []*x509.Certificate{c.root}, Intermediates: []*x509.Certificate{c.intermediate},
 		Uses: profile.Uses{UserChannels: true, BootstrapToken: true},
 	}
@@ -78,12 +78,12 @@ func TestEnrollmentHoldsOnlyTheBasics(t *testing.T) {
 	for _, payload := range p.Payloads {
 		kinds = append(kinds, payload.PayloadType())
 	}
-	assert.Equal(t, []string{profile.TypeRoot, profile.TypePKCS1, profile.TypeSCEP, profile.TypeMDM}, kinds)
+	assert.Equal(t, []string{profile.TypeRootCertificate, profile.TypeCertificate, profile.TypeSCEP, profile.TypeMDM}, kinds)
 	m := p.Payloads[3].(*profile.MDM)
-	assert.Equal(t, p.Payloads[2].(*profile.SCEP).UUID, m.IdentityCertificateUUID)
-	assert.Equal(t, []string{profile.CapabilityUserChannel, profile.CapabilityBootstrapToken}, m.ServerCapabilities)
-	assert.Equal(t, mdm.AllRights, m.AccessRights)
-	assert.True(t, m.CheckOutWhenRemoved)
+	assert.Equal(t, p.Payloads[2].(*profile.SCEP).PayloadUUID, m.IdentityCertificateUUID)
+	assert.Equal(t, []profile.MDMServerCapability{profile.MDMServerCapabilityPerUserConnections, profile.MDMServerCapabilityBootstrapToken}, m.ServerCapabilities)
+	assert.Equal(t, int64(mdm.AllRights), *m.AccessRights)
+	assert.True(t, *m.CheckOutWhenRemoved)
 	assert.Empty(t, profile.ValidateEnrollment(p))
 }
 
@@ -103,9 +103,10 @@ func TestRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	assert.Nil(t, parsed.Signer)
 	assert.Empty(t, profile.ValidateEnrollment(parsed.Profile))
-	scep := parsed.Profile.Payloads[2].(*profile.SCEP)
+	scep := parsed.Profile.Payloads[2].(*profile.SCEP).PayloadContent
 	assert.Equal(t, "<once & only>", string(scep.Challenge.Reveal()))
-	assert.Equal(t, 2048, scep.KeySize)
+	assert.Equal(t, profile.SCEPKeysize2048, *scep.Keysize)
+	assert.False(t, *scep.KeyIsExtractable)
 	assert.Equal(t, [][][]string{{{"O", "Example"}}, {{"CN", "phone"}}}, scep.Subject)
 	assert.Equal(t, p.ConsentText, parsed.Profile.ConsentText)
 	assert.True(t, p.ExpirationDate.Equal(parsed.Profile.ExpirationDate))
@@ -116,7 +117,7 @@ func TestRoundTrip(t *testing.T) {
 
 func TestPKCS12Identity(t *testing.T) {
 	r := recipe()
-	r.Identity = &profile.PKCS12{Content: []byte{1, 2, 3}, Password: mdm.SecretString("p")}
+	r.Identity = &profile.PKCS12{PayloadContent: []byte{1, 2, 3}, Password: mdm.SecretString("p")}
 	p, err := r.Profile()
 	require.NoError(t, err)
 	data, err := p.Encode()
@@ -124,7 +125,7 @@ func TestPKCS12Identity(t *testing.T) {
 	parsed, err := profile.Parse(data)
 	require.NoError(t, err)
 	identity := parsed.Profile.Payloads[2].(*profile.PKCS12)
-	assert.Equal(t, []byte{1, 2, 3}, identity.Content)
+	assert.Equal(t, []byte{1, 2, 3}, identity.PayloadContent)
 	assert.Equal(t, "p", string(identity.Password.Reveal()))
 	assert.NotContains(t, fmt.Sprintf("%+v", identity), `"p"`)
 }
@@ -143,28 +144,34 @@ func TestValidateEnrollment(t *testing.T) {
 		"another payload": {"basics-only", func(p *profile.Profile) {
 			p.Payloads = append(p.Payloads, &profile.Raw{Type: "com.apple.wifi.managed"})
 		}},
-		"two identities":           {"one-identity", func(p *profile.Profile) { p.Payloads = append(p.Payloads, &profile.PKCS12{Content: []byte{1}}) }},
-		"no identity":              {"one-identity", func(p *profile.Profile) { p.Payloads = append(p.Payloads[:2:2], p.Payloads[3]) }},
-		"no MDM":                   {"one-mdm", func(p *profile.Profile) { p.Payloads = p.Payloads[:3] }},
-		"wrong identity":           {"identity", func(p *profile.Profile) { theMDM(p).IdentityCertificateUUID = "X" }},
-		"wrong topic":              {"topic", func(p *profile.Profile) { theMDM(p).Topic = "com.example" }},
-		"plain http":               {"url", func(p *profile.Profile) { theMDM(p).ServerURL = "http://mdm.example.com" }},
-		"plain http check-in":      {"url", func(p *profile.Profile) { theMDM(p).CheckInURL = "http://mdm.example.com" }},
-		"2 without 1":              {"rights", func(p *profile.Profile) { theMDM(p).AccessRights = 2 }},
-		"128 without 64":           {"rights", func(p *profile.Profile) { theMDM(p).AccessRights = 128 }},
-		"no rights":                {"rights", func(p *profile.Profile) { theMDM(p).AccessRights = 0 }},
-		"rights in BYOD":           {"rights", func(p *profile.Profile) { theMDM(p).EnrollmentMode, theMDM(p).AssignedManagedAppleID = "BYOD", "a@b.c" }},
-		"account missing":          {"account", func(p *profile.Profile) { theMDM(p).EnrollmentMode = "ADDE" }},
-		"silent removal":           {"check-out", func(p *profile.Profile) { theMDM(p).CheckOutWhenRemoved = false }},
-		"pin without certificate":  {"pinning", func(p *profile.Profile) { theMDM(p).PinningUUIDs = []string{"X"} }},
-		"trust after MDM":          {"trust-first", func(p *profile.Profile) { p.Payloads = append(p.Payloads, profile.NewCertificate(testChain().leaf)) }},
-		"intermediate as root":     {"certificate", func(p *profile.Profile) { p.Payloads[1].(*profile.Certificate).Root = true }},
-		"not a certificate":        {"certificate", func(p *profile.Profile) { p.Payloads[1].(*profile.Certificate).Content = []byte{1} }},
-		"same UUID twice":          {"unique", func(p *profile.Profile) { theMDM(p).UUID = p.Payloads[2].(*profile.SCEP).UUID }},
-		"scep without challenge":   {"scep-challenge", func(p *profile.Profile) { p.Payloads[2].(*profile.SCEP).Challenge = mdm.Secret{} }},
-		"scep over http, unpinned": {"scep-pin", func(p *profile.Profile) { p.Payloads[2].(*profile.SCEP).URL = "http://mdm.example.com/scep" }},
-		"short key":                {"scep-key", func(p *profile.Profile) { p.Payloads[2].(*profile.SCEP).KeySize = 1024 }},
-		"no identifier":            {"identifier", func(p *profile.Profile) { p.Identifier = "" }},
+		"two identities":      {"one-identity", func(p *profile.Profile) { p.Payloads = append(p.Payloads, &profile.PKCS12{PayloadContent: []byte{1}}) }},
+		"no identity":         {"one-identity", func(p *profile.Profile) { p.Payloads = append(p.Payloads[:2:2], p.Payloads[3]) }},
+		"no MDM":              {"one-mdm", func(p *profile.Profile) { p.Payloads = p.Payloads[:3] }},
+		"wrong identity":      {"identity", func(p *profile.Profile) { theMDM(p).IdentityCertificateUUID = "X" }},
+		"wrong topic":         {"topic", func(p *profile.Profile) { theMDM(p).Topic = "com.example" }},
+		"plain http":          {"url", func(p *profile.Profile) { theMDM(p).ServerURL = "http://mdm.example.com" }},
+		"plain http check-in": {"url", func(p *profile.Profile) { theMDM(p).CheckInURL = new("http://mdm.example.com") }},
+		"2 without 1":         {"rights", func(p *profile.Profile) { theMDM(p).AccessRights = new(int64(2)) }},
+		"128 without 64":      {"rights", func(p *profile.Profile) { theMDM(p).AccessRights = new(int64(128)) }},
+		"no rights":           {"rights", func(p *profile.Profile) { theMDM(p).AccessRights = new(int64(0)) }},
+		"rights in BYOD": {"rights", func(p *profile.Profile) {
+			theMDM(p).EnrollmentMode, theMDM(p).AssignedManagedAppleID = new(profile.MDMEnrollmentModeBYOD), new("a@b.c")
+		}},
+		"account missing":         {"account", func(p *profile.Profile) { theMDM(p).EnrollmentMode = new(profile.MDMEnrollmentModeADDE) }},
+		"silent removal":          {"check-out", func(p *profile.Profile) { theMDM(p).CheckOutWhenRemoved = nil }},
+		"pin without certificate": {"pinning", func(p *profile.Profile) { theMDM(p).ServerURLPinningCertificateUUIDs = []string{"X"} }},
+		"trust after MDM":         {"trust-first", func(p *profile.Profile) { p.Payloads = append(p.Payloads, profile.NewCertificate(testChain().leaf)) }},
+		"intermediate as root": {"certificate", func(p *profile.Profile) {
+			p.Payloads[1] = &profile.RootCertificate{PayloadContent: testChain().intermediate.Raw}
+		}},
+		"not a certificate":      {"certificate", func(p *profile.Profile) { p.Payloads[1].(*profile.Certificate).PayloadContent = []byte{1} }},
+		"same UUID twice":        {"unique", func(p *profile.Profile) { theMDM(p).PayloadUUID = p.Payloads[2].(*profile.SCEP).PayloadUUID }},
+		"scep without challenge": {"scep-challenge", func(p *profile.Profile) { p.Payloads[2].(*profile.SCEP).PayloadContent.Challenge = mdm.Secret{} }},
+		"scep over http, unpinned": {"scep-pin", func(p *profile.Profile) {
+			p.Payloads[2].(*profile.SCEP).PayloadContent.URL = "http://mdm.example.com/scep"
+		}},
+		"short key":     {"scep-key", func(p *profile.Profile) { p.Payloads[2].(*profile.SCEP).PayloadContent.Keysize = nil }},
+		"no identifier": {"identifier", func(p *profile.Profile) { p.Identifier = "" }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -219,9 +226,9 @@ func TestVendorPayload(t *testing.T) {
 	require.NoError(t, err)
 	parsed, err := profile.Parse(data)
 	require.NoError(t, err)
-	raw := parsed.Profile.Payloads[0].(*profile.Raw)
-	assert.Equal(t, "https://example.com/?a&b", raw.Values["URL"])
-	assert.Equal(t, "a.com.apple.webClip.managed.1", raw.Values["PayloadIdentifier"])
+	clip := parsed.Profile.Payloads[0].(*profile.WebClip)
+	assert.Equal(t, "https://example.com/?a&b", clip.URL)
+	assert.Equal(t, "a.com.apple.webClip.managed.1", clip.PayloadIdentifier)
 }
 
 func TestSign(t *testing.T) {
@@ -311,7 +318,7 @@ func ExampleEnrollment() {
 		Identifier: "com.example.mdm",
 		Topic:      "com.apple.mgmt.External.00000000-0000-0000-0000-000000000000",
 		ServerURL:  "https://mdm.example.com/mdm",
-		Identity:   &profile.SCEP{URL: "https://mdm.example.com/scep", Challenge: mdm.SecretString("from scep.NewChallenge")},
+		Identity:   &profile.SCEP{PayloadContent: profile.SCEPContent{URL: "https://mdm.example.com/scep", Challenge: mdm.SecretString("from scep.NewChallenge")}},
 	}.Profile()
 	if err != nil {
 		fmt.Println(err)
@@ -326,7 +333,7 @@ func ExampleEnrollment() {
 }
 
 func ExampleValidateEnrollment() {
-	p := &profile.Profile{Identifier: "com.example.mdm", Payloads: []profile.Payload{&profile.Raw{Type: "com.apple.wifi.managed"}}}
+	p := &profile.Profile{Identifier: "com.example.mdm", Payloads: []profile.Payload{&profile.WiFi{}}}
 	for _, problem := range profile.ValidateEnrollment(p) {
 		fmt.Println(problem)
 	}

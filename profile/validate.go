@@ -2,10 +2,13 @@ package profile
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/gomdm/applemdm/mdm"
 )
 
 // Problem is what is wrong with a profile: where, and against which rule.
@@ -76,12 +79,15 @@ func (v *validation) payload(path, identifier string, i int, payload Payload) {
 	}
 	v.uuids[id] = payload.PayloadType()
 	switch payload.PayloadType() {
-	case TypeRoot, TypePKCS1, TypePEM:
+	case TypeRootCertificate, TypeCertificate, TypePEMCertificate:
 		if len(v.mdm) > 0 {
 			v.add(path, "trust-first", "certificates of the trust chain come before the MDM payload")
 		}
-		if c, ok := payload.(*Certificate); ok {
-			v.checkCertificate(path, c)
+		switch c := payload.(type) {
+		case *RootCertificate:
+			v.checkCertificate(path, c.PayloadContent, true)
+		case *Certificate:
+			v.checkCertificate(path, c.PayloadContent, false)
 		}
 	case TypeSCEP, TypePKCS12, TypeACME:
 		v.identities = append(v.identities, id)
@@ -97,13 +103,13 @@ func (v *validation) payload(path, identifier string, i int, payload Payload) {
 	}
 }
 
-func (v *validation) checkCertificate(path string, c *Certificate) {
-	cert, err := x509.ParseCertificate(c.Content)
+func (v *validation) checkCertificate(path string, der []byte, root bool) {
+	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		v.add(path+".PayloadContent", "certificate", "is no certificate")
 		return
 	}
-	if c.Root && string(cert.RawIssuer) != string(cert.RawSubject) {
+	if root && string(cert.RawIssuer) != string(cert.RawSubject) {
 		v.add(path, "certificate", "an intermediate certificate is marked as a root")
 	}
 }
@@ -111,19 +117,20 @@ func (v *validation) checkCertificate(path string, c *Certificate) {
 func (v *validation) checkIdentity(path string, payload Payload) {
 	switch p := payload.(type) {
 	case *SCEP:
-		if u, err := url.Parse(p.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		c := &p.PayloadContent
+		if u, err := url.Parse(c.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 			v.add(path+".PayloadContent.URL", "url", "is no http or https URL")
-		} else if u.Scheme == "http" && len(p.CAFingerprint) == 0 {
+		} else if u.Scheme == "http" && len(c.CAFingerprint) == 0 {
 			v.add(path+".PayloadContent.CAFingerprint", "scep-pin", "is required if the URL is not https")
 		}
-		if p.Challenge.IsZero() {
+		if c.Challenge.IsZero() {
 			v.add(path+".PayloadContent.Challenge", "scep-challenge", "is empty; give each device its own")
 		}
-		if p.KeySize != 0 && p.KeySize < 2048 {
-			v.add(path+".PayloadContent.Keysize", "scep-key", "is under 2048 bits")
+		if c.Keysize == nil || *c.Keysize < 2048 {
+			v.add(path+".PayloadContent.Keysize", "scep-key", "is under 2048 bits, as Apple's default is")
 		}
 	case *PKCS12:
-		if len(p.Content) == 0 {
+		if len(p.PayloadContent) == 0 {
 			v.add(path+".PayloadContent", "pkcs12", "is empty")
 		}
 	}
@@ -137,30 +144,43 @@ func (v *validation) checkMDM(path string, m *MDM) {
 		v.add(path+".Topic", "topic", "does not begin with com.apple.mgmt.")
 	}
 	v.checkURL(path+".ServerURL", m.ServerURL)
-	if m.CheckInURL != "" {
-		v.checkURL(path+".CheckInURL", m.CheckInURL)
+	if m.CheckInURL != nil {
+		v.checkURL(path+".CheckInURL", *m.CheckInURL)
 	}
-	switch {
-	case m.EnrollmentMode == "BYOD":
-		if m.AccessRights != 0 {
-			v.add(path+".AccessRights", "rights", "must be absent in User Enrollment; the device would cancel")
-		}
-	case m.AccessRights.Validate() != nil:
-		v.add(path+".AccessRights", "rights", "%v", m.AccessRights.Validate().(interface{ Unwrap() error }).Unwrap())
-	}
-	if m.EnrollmentMode != "" && m.AssignedManagedAppleID == "" {
+	v.checkRights(path+".AccessRights", m)
+	if m.EnrollmentMode != nil && (m.AssignedManagedAppleID == nil || *m.AssignedManagedAppleID == "") {
 		v.add(path+".AssignedManagedAppleID", "account", "is required with EnrollmentMode")
 	}
-	if !m.CheckOutWhenRemoved {
+	if m.CheckOutWhenRemoved == nil || !*m.CheckOutWhenRemoved {
 		v.add(path+".CheckOutWhenRemoved", "check-out", "should be true, so that the server learns of a removal")
 	}
-	v.checkPins(path+".ServerURLPinningCertificateUUIDs", m.PinningUUIDs)
-	v.checkPins(path+".CheckInURLPinningCertificateUUIDs", m.CheckInPinningUUIDs)
+	v.checkPins(path+".ServerURLPinningCertificateUUIDs", m.ServerURLPinningCertificateUUIDs)
+	v.checkPins(path+".CheckInURLPinningCertificateUUIDs", m.CheckInURLPinningCertificateUUIDs)
+}
+
+func (v *validation) checkRights(path string, m *MDM) {
+	if m.EnrollmentMode != nil && *m.EnrollmentMode == MDMEnrollmentModeBYOD {
+		if m.AccessRights != nil {
+			v.add(path, "rights", "must be absent in User Enrollment; the device would cancel")
+		}
+		return
+	}
+	var rights int64
+	if m.AccessRights != nil {
+		rights = *m.AccessRights
+	}
+	if rights != int64(mdm.AccessRights(rights)) {
+		v.add(path, "rights", "holds bits that are no rights")
+		return
+	}
+	if err := mdm.AccessRights(rights).Validate(); err != nil {
+		v.add(path, "rights", "%v", errors.Unwrap(err))
+	}
 }
 
 func (v *validation) checkPins(path string, uuids []string) {
 	for _, id := range uuids {
-		if kind := v.uuids[id]; kind != TypeRoot && kind != TypePKCS1 && kind != TypePEM {
+		if kind := v.uuids[id]; kind != TypeRootCertificate && kind != TypeCertificate && kind != TypePEMCertificate {
 			v.add(path, "pinning", "%s is no certificate of this profile", id)
 		}
 	}

@@ -211,7 +211,7 @@ func (a *app) sendCommand(ctx context.Context, r *http.Request) (any, error) {
 func (a *app) command(ctx context.Context, id mdm.EnrollmentID, text string) (command.Command, error) {
 	switch text {
 	case "DeviceInformation":
-		return command.DeviceInformation{Queries: []string{"DeviceName", "OSVersion", "BuildVersion", "ProductName", "SerialNumber",
+		return command.DeviceInformation{Queries: []command.DeviceInformationQuery{"DeviceName", "OSVersion", "BuildVersion", "ProductName", "SerialNumber",
 			"BatteryLevel", "DeviceCapacity", "AvailableDeviceCapacity", "IsSupervised"}}, nil
 	case "SecurityInfo":
 		return command.SecurityInfo{}, nil
@@ -220,7 +220,7 @@ func (a *app) command(ctx context.Context, id mdm.EnrollmentID, text string) (co
 	case "InstalledApplicationList":
 		return command.InstalledApplicationList{}, nil
 	case "DeviceLock":
-		return command.DeviceLock{Message: "Locked by applemdm quick start"}, nil
+		return command.DeviceLock{Message: new("Locked by applemdm quick start")}, nil
 	case "DeviceConfigured":
 		return command.DeviceConfigured{}, nil
 	case "Renew": // a new identity: the enrollment profile again, with a challenge for this device

@@ -18,13 +18,13 @@ func (a *app) enrollment(ctx context.Context, purpose mdm.Purpose, device string
 	if err != nil {
 		return nil, err
 	}
-	identity := &profile.SCEP{
+	identity := &profile.SCEP{PayloadContent: profile.SCEPContent{
 		URL:       a.base + "/scep",
 		Subject:   [][][]string{{{"O", "applemdm quick start"}}},
 		Challenge: challenge,
-	}
+	}}
 	if purpose == mdm.PurposeRenew { // a payload that the device does not know yet makes it create a new key
-		identity.UUID = profile.UUID(profileIdentifier + string(challenge.Reveal()))
+		identity.PayloadUUID = profile.UUID(profileIdentifier + string(challenge.Reveal()))
 	}
 	recipe := profile.Enrollment{
 		Identifier:   profileIdentifier,

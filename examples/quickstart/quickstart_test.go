@@ -162,7 +162,7 @@ func TestPagesAndProfiles(t *testing.T) {
 	parsed, err = profile.Parse(trust)
 	require.NoError(t, err)
 	require.Len(t, parsed.Profile.Payloads, 1)
-	assert.Equal(t, profile.TypeRoot, parsed.Profile.Payloads[0].PayloadType())
+	assert.Equal(t, profile.TypeRootCertificate, parsed.Profile.Payloads[0].PayloadType())
 }
 
 func challengeIn(t *testing.T, data []byte) string {
@@ -172,7 +172,7 @@ func challengeIn(t *testing.T, data []byte) string {
 	require.NotNil(t, parsed.Signer)
 	for _, payload := range parsed.Profile.Payloads {
 		if scep, ok := payload.(*profile.SCEP); ok {
-			return string(scep.Challenge.Reveal())
+			return string(scep.PayloadContent.Challenge.Reveal())
 		}
 	}
 	t.Fatal("no SCEP payload")

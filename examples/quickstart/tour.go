@@ -34,7 +34,7 @@ func (t *tour) enroll(ctx context.Context) error {
 
 func (t *tour) information(ctx context.Context) error {
 	receipt, err := t.stores.Command.Enqueue(ctx, command.Order{
-		Command: command.DeviceInformation{Queries: []string{"DeviceName", "SerialNumber"}},
+		Command: command.DeviceInformation{Queries: []command.DeviceInformationQuery{"DeviceName", "SerialNumber"}},
 		To:      mdm.IDs(id(t.phone), id(t.mac), id(t.tablet)),
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (t *tour) information(ctx context.Context) error {
 
 func (t *tour) installProfile(ctx context.Context) error {
 	p := &profile.Profile{Identifier: "com.example.restrictions", DisplayName: "Restrictions", Payloads: []profile.Payload{
-		&profile.Raw{Type: "com.apple.applicationaccess", Values: map[string]any{"allowCamera": false}},
+		&profile.Restrictions{AllowCamera: new(false)},
 	}}
 	data, err := p.Encode()
 	if err != nil {
@@ -153,7 +153,7 @@ func (t *tour) renew(ctx context.Context) error {
 	if _, err := t.stores.Command.Enqueue(ctx, command.Order{Command: command.InstallProfile{Payload: data}, To: mdm.IDs(id(t.phone)), NoPush: true}); err != nil {
 		return err
 	}
-	e, err := t.send(ctx, t.phone, command.DeviceInformation{Queries: []string{"OSVersion"}})
+	e, err := t.send(ctx, t.phone, command.DeviceInformation{Queries: []command.DeviceInformationQuery{"OSVersion"}})
 	if err != nil {
 		return err
 	}

@@ -21,12 +21,14 @@ const module = "github.com/gomdm/applemdm"
 // floors lists the packages from the ground up. A package imports only floors below its own: never up, never sideways.
 var floors = [][]string{
 	{".", "mdm", "internal/plistx", "internal/cms"},
-	{"mdm/identity", "mdm/event", "mdm/scep", "profile", "push"},
-	{"checkin", "command", "push/apns"},
+	{"mdm/schema"},
+	{"mdm/identity", "mdm/event", "mdm/scep", "mdm/setup", "profile", "push"},
+	{"checkin", "command", "mdm/enroll", "push/apns"},
+	{"mdm/ddm"},
 	{"storage"},
 	{"storage/internal/", "storage/memory", "storage/sqlite", "storage/storagetest"},
 	{"mdm/server", "mdm/mdmtest"},
-	{"examples/"},
+	{"examples/", "internal/schemagen"},
 }
 
 // mayTest are the packages that may import testing, because they are for tests.

@@ -30,11 +30,11 @@ func (d *Device) Trust(ctx context.Context, url string) error {
 		return errors.New("mdmtest: the trust profile is empty")
 	}
 	for _, payload := range parsed.Profile.Payloads {
-		root, ok := payload.(*profile.Certificate)
-		if !ok || !root.Root {
+		root, ok := payload.(*profile.RootCertificate)
+		if !ok {
 			return fmt.Errorf("mdmtest: the trust profile holds a %s", payload.PayloadType())
 		}
-		cert, err := x509.ParseCertificate(root.Content)
+		cert, err := x509.ParseCertificate(root.PayloadContent)
 		if err != nil {
 			return fmt.Errorf("mdmtest: trust profile: %w", err)
 		}
@@ -83,12 +83,13 @@ func (d *Device) replace(ctx context.Context, data []byte) error {
 			m.mdm = p
 		case *profile.SCEP, *profile.PKCS12:
 			identity = p
+		case *profile.RootCertificate:
+			err = d.trustDER(p.PayloadContent)
 		case *profile.Certificate:
-			cert, err := x509.ParseCertificate(p.Content)
-			if err != nil {
-				return fmt.Errorf("mdmtest: enrollment profile: %w", err)
-			}
-			d.trust(cert) // certificates are installed before the MDM payload
+			err = d.trustDER(p.PayloadContent)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if m.key, m.cert, err = d.identity(ctx, identity); err != nil {
@@ -146,18 +147,22 @@ func (d *Device) checkSignature(p *profile.Parsed) error {
 func (d *Device) identity(ctx context.Context, payload profile.Payload) (crypto.Signer, *x509.Certificate, error) {
 	switch p := payload.(type) {
 	case *profile.SCEP:
-		key, err := rsa.GenerateKey(rand.Reader, max(p.KeySize, 2048))
+		bits := 2048
+		if n := p.PayloadContent.Keysize; n != nil {
+			bits = max(int(*n), bits)
+		}
+		key, err := rsa.GenerateKey(rand.Reader, bits)
 		if err != nil {
 			return nil, nil, fmt.Errorf("mdmtest: %w", err)
 		}
-		client := scep.Client{URL: p.URL, HTTP: d.httpClient(nil), Clock: d.cfg.Clock}
-		cert, err := client.Enroll(ctx, key, p.Challenge)
+		client := scep.Client{URL: p.PayloadContent.URL, HTTP: d.httpClient(nil), Clock: d.cfg.Clock}
+		cert, err := client.Enroll(ctx, key, p.PayloadContent.Challenge)
 		if err != nil {
 			return nil, nil, fmt.Errorf("mdmtest: scep: %w", err)
 		}
 		return key, cert, nil
 	case *profile.PKCS12:
-		key, cert, _, err := pkcs12.DecodeChain(p.Content, string(p.Password.Reveal()))
+		key, cert, _, err := pkcs12.DecodeChain(p.PayloadContent, string(p.Password.Reveal()))
 		if err != nil {
 			return nil, nil, fmt.Errorf("mdmtest: pkcs12: %w", err)
 		}
@@ -168,6 +173,16 @@ func (d *Device) identity(ctx context.Context, payload profile.Payload) (crypto.
 		return signer, cert, nil
 	}
 	return nil, nil, errors.New("mdmtest: no identity in the profile")
+}
+
+// trustDER trusts a certificate of a profile, before the MDM payload is looked at.
+func (d *Device) trustDER(der []byte) error {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return fmt.Errorf("mdmtest: enrollment profile: %w", err)
+	}
+	d.trust(cert)
+	return nil
 }
 
 func (d *Device) authenticate(ctx context.Context, m *management) error {

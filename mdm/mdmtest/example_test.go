@@ -51,7 +51,7 @@ func ExampleDevice() {
 		return
 	}
 	p, err := profile.Enrollment{Identifier: "com.example.mdm", Topic: "com.apple.mgmt.External.1", ServerURL: https.URL + "/mdm",
-		Identity: &profile.SCEP{URL: https.URL + "/scep", Challenge: challenge}}.Profile()
+		Identity: &profile.SCEP{PayloadContent: profile.SCEPContent{URL: https.URL + "/scep", Challenge: challenge}}}.Profile()
 	if err != nil {
 		fmt.Println(err)
 		return

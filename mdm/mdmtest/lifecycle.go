@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gomdm/applemdm/mdm/schema"
 	"github.com/gomdm/applemdm/profile"
 )
 
@@ -76,7 +77,7 @@ func (d *Device) CheckOut(ctx context.Context) error {
 		return ErrNotManaged
 	}
 	d.remove(m)
-	if !m.mdm.CheckOutWhenRemoved {
+	if !schema.Or(m.mdm.CheckOutWhenRemoved, false) {
 		return nil
 	}
 	_, err := d.checkin(ctx, m, "CheckOut", d.identifiers(), map[string]any{"Topic": m.mdm.Topic})

@@ -96,11 +96,11 @@ func (w *world) enrollment(purpose mdm.Purpose, device string) []byte {
 	if w.pkcs12 {
 		p, err := scep.NewPKCS12(w.t.Context(), w.ca, w.stores.SCEP, scep.Request{Purpose: purpose, Device: device}, false)
 		require.NoError(w.t, err)
-		e.Identity = &profile.PKCS12{Content: p.Content, Password: p.Password}
+		e.Identity = &profile.PKCS12{PayloadContent: p.Content, Password: p.Password}
 	} else {
 		challenge, err := scep.NewChallenge(w.t.Context(), w.stores.SCEP, scep.Challenge{Purpose: purpose, Device: device})
 		require.NoError(w.t, err)
-		e.Identity = &profile.SCEP{URL: w.https.URL + "/scep", Challenge: challenge}
+		e.Identity = &profile.SCEP{PayloadContent: profile.SCEPContent{URL: w.https.URL + "/scep", Challenge: challenge}}
 	}
 	p, err := e.Profile()
 	require.NoError(w.t, err)
@@ -180,7 +180,7 @@ func TestLoopInEveryIdentityMode(t *testing.T) {
 			w := newWorld(t, func(c *server.Config) { c.Extractor = mode.extractor })
 			w.sign, w.pkcs12 = mode.sign, mode.pkcs12
 			d := w.enrolled(mdmtest.Config{Mode: mode.mode})
-			receipt := w.enqueue(command.Order{Command: command.DeviceInformation{Queries: []string{"SerialNumber"}}, To: mdm.IDs(id(d))})
+			receipt := w.enqueue(command.Order{Command: command.DeviceInformation{Queries: []command.DeviceInformationQuery{"SerialNumber"}}, To: mdm.IDs(id(d))})
 			require.NoError(t, d.Poll(t.Context()))
 			e := w.entry(d, receipt.UUID)
 			assert.Equal(t, command.Acknowledged, e.State)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomdm/applemdm/internal/cms"
 	"github.com/gomdm/applemdm/internal/plistx"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 const maxAnswer = 16 << 20
@@ -49,7 +50,7 @@ func (d *Device) checkin(ctx context.Context, m *management, kind string, ids, k
 	message := map[string]any{"MessageType": kind}
 	maps.Copy(message, ids)
 	maps.Copy(message, keys)
-	return d.put(ctx, m, or(m.mdm.CheckInURL, m.mdm.ServerURL), "application/x-apple-aspen-mdm-checkin", message)
+	return d.put(ctx, m, schema.Or(m.mdm.CheckInURL, m.mdm.ServerURL), "application/x-apple-aspen-mdm-checkin", message)
 }
 
 // report sends a command report.
@@ -71,7 +72,7 @@ func (d *Device) put(ctx context.Context, m *management, url, contentType string
 	maps.Copy(req.Header, d.cfg.Header)
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("User-Agent", "MDM/1.0")
-	if d.cfg.Mode == ModeSignature || m.mdm.SignMessage {
+	if d.cfg.Mode == ModeSignature || schema.Or(m.mdm.SignMessage, false) {
 		// As captured from real devices: BER with indefinite lengths, SHA-1, no signed attributes.
 		signature, err := cms.Sign(body, m.cert, m.key, cms.SignOptions{Detached: true, Hash: crypto.SHA1, NoAttributes: true, Indefinite: true})
 		if err != nil {

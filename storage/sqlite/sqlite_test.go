@@ -79,7 +79,7 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 		return checkin.Plan{UnlockToken: mdm.SecretString("PLAIN-unlock-token"), BootstrapToken: &bootstrap,
 			AuthTokenHash: identity.HashAuthToken("PLAIN-auth-token")}, nil
 	}))
-	receipt, err := stores.Command.Enqueue(ctx, command.Order{Command: command.DeviceLock{PIN: mdm.SecretString("PLAIN-pin"), Message: "PLAIN-message"}, To: mdm.IDs(phone)})
+	receipt, err := stores.Command.Enqueue(ctx, command.Order{Command: command.DeviceLock{PIN: mdm.SecretString("PLAIN-pin"), Message: new("PLAIN-message")}, To: mdm.IDs(phone)})
 	require.NoError(t, err)
 	require.NotNil(t, report(t, stores, fp, command.StatusIdle, ""))
 	_, err = stores.Command.Exchange(ctx, &command.Report{ID: phone, Fingerprint: fp, Status: command.StatusAcknowledged, CommandUUID: receipt.UUID,

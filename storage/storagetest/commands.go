@@ -17,7 +17,7 @@ func profiles() command.Command { return command.ProfileList{} }
 func erase() command.Command { return command.EraseDevice{} }
 
 func information(query string) command.Command {
-	return command.DeviceInformation{Queries: []string{query}}
+	return command.DeviceInformation{Queries: []command.DeviceInformationQuery{command.DeviceInformationQuery(query)}}
 }
 
 func installProfile(payloadType string) command.Command {

@@ -1,0 +1,67 @@
+package command
+
+import (
+	"github.com/gomdm/applemdm/internal/plistx"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
+)
+
+// Validate checks a command, typed or raw, against Apple's schema and a target: whether its keys are there and right, and
+// whether the target's platform, system, supervision, enrollment, channel and access rights allow it. What is not known of
+// the target is not held against it; of a command that the schema does not know, nothing is. [Prepare] does the same when a
+// command is queued, and a store when it is offered: see [Order.Relax].
+func Validate(c Command, t schema.Target) schema.Findings {
+	message, err := encode(c)
+	if err != nil {
+		return schema.Findings{{Rule: schema.RuleType, Text: err.Error()}}
+	}
+	dict := message["Command"].(map[string]any)
+	kind, _ := dict["RequestType"].(string)
+	return inspect(kind, dict).Check(t)
+}
+
+// envelope are keys of the Command dictionary that every command may have.
+var envelope = []string{"RequestType", "RequestRequiresNetworkTether"}
+
+// inspect holds a Command dictionary against the schema.
+func inspect(kind string, dict map[string]any) *schema.Inspection {
+	object, _ := SchemaOf(kind)
+	if object == nil {
+		return (&schema.Inspection{}).Add(schema.Findings{{Rule: schema.RuleUnknown, Path: "RequestType",
+			Text: "the schema does not know the command", Warning: true}})
+	}
+	keys := make(map[string]any, len(dict))
+	for key, value := range dict {
+		keys[key] = value
+	}
+	for _, key := range envelope {
+		delete(keys, key)
+	}
+	return schema.Inspect(object, keys).Add(combine(kind, keys))
+}
+
+// Check holds the prepared command against a target, but for the rules that its order relaxes. The error is a Forbidden
+// one that says which key breaks which rule; errors.As finds the [schema.Findings] in it. Stores call it for every target
+// of an order, and refuse those that it has an error for.
+func (i *Item) Check(t schema.Target) error {
+	if i.inspection == nil {
+		return nil
+	}
+	if err := i.inspection.Check(t).Relaxed(i.Relax).Err(); err != nil {
+		return mdm.Errorf(mdm.Forbidden, "command.Check", "%s: %w", i.RequestType, err)
+	}
+	return nil
+}
+
+// Recheck is [Item.Check] for a command that was queued before: body is the whole message as it is stored, relax what
+// its order relaxed. Stores call it before they offer a command to a device of which they know more than when it was
+// queued. A body that cannot be read passes: it passed before.
+func Recheck(body []byte, relax schema.Rules, t schema.Target) error {
+	var message struct{ Command map[string]any }
+	if err := plistx.UnmarshalLimits(body, &message, plistx.Limits{Bytes: MaxBody, Depth: plistx.DefaultDepth + 2}); err != nil {
+		return nil
+	}
+	kind, _ := message.Command["RequestType"].(string)
+	item := Item{RequestType: kind, Relax: relax, inspection: inspect(kind, message.Command)}
+	return item.Check(t)
+}
