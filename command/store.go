@@ -31,7 +31,10 @@ type Exchanger interface {
 	//
 	// The command offered is the first of the channel by priority, then by sequence, among those that are open, due
 	// (NotBefore), alive (NotAfter) and not deferred in this session. An Idle report begins a session: deferred commands
-	// become eligible again, in their old places. If a channel is not Enrolled, nothing is offered.
+	// become eligible again, in their old places. If a channel is not Enrolled, nothing is offered. A command that does not
+	// fit the device any more ([Recheck]) is canceled with a Note that says why, and the next one is offered.
+	//
+	// What a device says of itself in an answer is kept with its enrollment ([Learn]).
 	//
 	// When the session ends with deferred commands, a push is left: after [DeferredPush] if the last status was not
 	// NotNow (the device will not poll by itself), else after [SafetyPush]. When it ends with commands that are not due
@@ -42,7 +45,8 @@ type Exchanger interface {
 // Enqueuer is the server's side of the queue.
 type Enqueuer interface {
 	// Enqueue puts o on the queue of every target and leaves a push for each, all in one transaction. Targets that
-	// cannot have it (unknown, not enrolled) are refused one by one and do not hinder the others. The body is stored
+	// cannot have it (unknown, not enrolled, or one that [Item.Check] has something against) are refused one by one and do
+	// not hinder the others. The body is stored
 	// once. An order with a UUID that the store knows already is not queued twice: its Receipt counts the targets that
 	// have it as Queued, so that a caller may repeat an Enqueue whose answer it lost; a UUID with another body is
 	// refused as Malformed.

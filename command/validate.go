@@ -1,6 +1,9 @@
 package command
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/schema"
@@ -54,14 +57,26 @@ func (i *Item) Check(t schema.Target) error {
 }
 
 // Recheck is [Item.Check] for a command that was queued before: body is the whole message as it is stored, relax what
-// its order relaxed. Stores call it before they offer a command to a device of which they know more than when it was
-// queued. A body that cannot be read passes: it passed before.
+// its order relaxed. Stores call it before they offer a command to a device of which they know something else than when
+// it was queued: [schema.Target.Digest] tells. Rules that have nothing to do with the target are not asked again, so that
+// a newer schema cancels nothing. A body that cannot be read passes: it passed before.
 func Recheck(body []byte, relax schema.Rules, t schema.Target) error {
 	var message struct{ Command map[string]any }
 	if err := plistx.UnmarshalLimits(body, &message, plistx.Limits{Bytes: MaxBody, Depth: plistx.DefaultDepth + 2}); err != nil {
 		return nil
 	}
 	kind, _ := message.Command["RequestType"].(string)
-	item := Item{RequestType: kind, Relax: relax, inspection: inspect(kind, message.Command)}
+	item := Item{RequestType: kind, Relax: relax | schema.ShapeRules, inspection: inspect(kind, message.Command)}
 	return item.Check(t)
+}
+
+// NoLongerFits is the Note of a command that [Recheck] had the error err for.
+func NoLongerFits(err error) string {
+	const most = 500
+	text := "does not fit any more"
+	var findings schema.Findings
+	if errors.As(err, &findings) {
+		text += ": " + findings.Error()
+	}
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 
@@ -128,3 +130,12 @@ var rights = map[string]mdm.AccessRights{
 
 // Right returns the bit that the schema means by a word, as "AllowDeviceErase"; 0 for "None" and words that say nothing.
 func Right(word string) mdm.AccessRights { return rights[word] }
+
+// Digest is a number that is the same for equal targets, and another one for others, most probably. Stores keep it with
+// a command, and check it again when what they know of the device has changed.
+func (t Target) Digest() int64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\x00%s\x00%d\x00%d\x00%d\x00%d\x00%d\x00%d", t.Platform, t.OSVersion, t.Channel, t.Rights,
+		t.Supervised, t.SharedIPad, t.Automated, t.UserApproved)
+	return int64(h.Sum64())
+}

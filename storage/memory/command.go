@@ -58,6 +58,7 @@ func (db *DB) settle(r *command.Report) {
 		e.Result = bytes.Clone(r.Raw)
 		q.finish(e, state, r.At, "")
 		db.recordAnswer(mdm.EventCommandAcknowledged, e, r)
+		db.learn(r, e.RequestType)
 	default:
 		e.Result = bytes.Clone(r.Raw)
 		q.finish(e, state, r.At, "")
@@ -95,7 +96,7 @@ func (db *DB) offer(r *command.Report) *command.Offer {
 		q.beginSession()
 	}
 	db.expire(q, r.At)
-	e := q.next(r.At, r.UserConfiguration)
+	e := db.next(q, r)
 	if e == nil {
 		if due := q.wakeAt(r.At, r.Status); !due.IsZero() {
 			db.wake(r.ID, due)
@@ -105,4 +106,36 @@ func (db *DB) offer(r *command.Report) *command.Offer {
 	q.sent(e, r.At)
 	db.record(e.event(mdm.EventCommandSent, r.At, ""))
 	return &command.Offer{UUID: e.UUID, RequestType: e.RequestType, Body: bytes.Clone(e.body)}
+}
+
+// next returns the command to offer. What does not fit the device any more is canceled.
+func (db *DB) next(q *queue, r *command.Report) *entry {
+	for {
+		e := q.next(r.At, r.UserConfiguration)
+		if e == nil {
+			return nil
+		}
+		target := db.target(r.ID)
+		if e.checked == target.Digest() {
+			return e
+		}
+		err := command.Recheck(e.body, e.relax, target)
+		if err == nil {
+			e.checked = target.Digest()
+			return e
+		}
+		db.cancel(q, e, r.At, command.NoLongerFits(err))
+	}
+}
+
+// learn keeps what a device said of itself.
+func (db *DB) learn(r *command.Report, requestType string) {
+	e := db.rows[r.ID]
+	if r.ID.IsUser() || e == nil {
+		return
+	}
+	changed := *e
+	if command.Learn(&changed.Device, requestType, r.Raw) {
+		db.writeRow(changed)
+	}
 }

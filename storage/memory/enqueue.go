@@ -2,11 +2,13 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Enqueue implements [command.Enqueuer].
@@ -38,10 +40,7 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 // enqueue serves one target.
 func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.Item, id mdm.EnrollmentID, at time.Time) {
 	if !db.enrolled(id) {
-		receipt.RefusedAll++
-		if len(receipt.Refused) < command.MaxRefusals {
-			receipt.Refused = append(receipt.Refused, command.Refusal{Enrollment: id, Err: db.refusal(id)})
-		}
+		refuse(receipt, id, db.refusal(id))
 		return
 	}
 	q := db.queue(id)
@@ -49,11 +48,16 @@ func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.It
 		receipt.Queued++
 		return
 	}
+	target := db.target(id)
+	if err := item.Check(target); err != nil {
+		refuse(receipt, id, err)
+		return
+	}
 	if o.Collapse != "" && db.collapses(q, o, at) {
 		receipt.Collapsed++
 		return
 	}
-	e := &entry{order: db.order(id.Tenant, item), Entry: command.Entry{
+	e := &entry{order: db.order(id.Tenant, item), relax: item.Relax, checked: target.Digest(), Entry: command.Entry{
 		Enrollment: id, Generation: db.rows[id].Generation, UUID: item.UUID, RequestType: item.RequestType, State: command.Queued,
 		Priority: o.Priority, Collapse: o.Collapse, NotBefore: o.NotBefore, NotAfter: o.NotAfter, QueuedAt: at,
 	}}
@@ -69,12 +73,26 @@ func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.It
 	db.wake(id, at)
 }
 
+func refuse(receipt *command.Receipt, id mdm.EnrollmentID, err error) {
+	receipt.RefusedAll++
+	if len(receipt.Refused) < command.MaxRefusals {
+		if e, ok := errors.AsType[*mdm.Error](err); ok {
+			e.Enrollment = id
+		}
+		receipt.Refused = append(receipt.Refused, command.Refusal{Enrollment: id, Err: err})
+	}
+}
+
+// target is what is known of the enrollment that a command is for.
+func (db *DB) target(id mdm.EnrollmentID) schema.Target {
+	return schema.TargetOf(db.rows[id], db.rows[id.DeviceID()])
+}
+
 func (db *DB) refusal(id mdm.EnrollmentID) error {
 	err := mdm.Errorf(mdm.NotFound, "memory.Enqueue", "the enrollment is not known")
 	if e := db.rows[id]; e != nil {
 		err = mdm.Errorf(mdm.Forbidden, "memory.Enqueue", "the enrollment is %s", e.State)
 	}
-	err.Enrollment = id
 	return err
 }
 

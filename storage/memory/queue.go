@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 type (
@@ -23,6 +24,8 @@ type (
 	entry struct {
 		command.Entry
 		*order
+		relax   schema.Rules
+		checked int64 // the digest of the target that it was checked for
 	}
 
 	// queue is the queue of one channel. What is open is apart from the rest, so that the next command costs the same

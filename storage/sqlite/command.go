@@ -8,6 +8,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Exchange implements command.Exchanger. An idle poll that finds nothing to do reads a snapshot and writes nothing; all
@@ -42,7 +43,7 @@ func (db *DB) Exchange(ctx context.Context, r *command.Report, admit func(*ident
 		if v.Err != nil {
 			return keep(v.Err)
 		}
-		offer, err = t.exchange(ctx, own, r)
+		offer, err = t.exchange(ctx, own, device, r)
 		return err
 	})
 	if err != nil {
@@ -73,7 +74,7 @@ func (db *DB) idle(ctx context.Context, r *command.Report, admit func(*identity.
 }
 
 // exchange records a report and finds the next command. own is nil for a channel without a record.
-func (t *tx) exchange(ctx context.Context, own *row, r *command.Report) (*command.Offer, error) {
+func (t *tx) exchange(ctx context.Context, own, device *row, r *command.Report) (*command.Offer, error) {
 	if err := t.settle(ctx, own, r); err != nil {
 		return nil, err
 	}
@@ -89,23 +90,37 @@ func (t *tx) exchange(ctx context.Context, own *row, r *command.Report) (*comman
 	if err := t.expire(ctx, own, r.At); err != nil {
 		return nil, err
 	}
+	for {
+		next, err := t.next(ctx, own, r)
+		if err != nil {
+			return nil, err
+		}
+		if next == nil {
+			return nil, t.endSession(ctx, own, r)
+		}
+		offer, err := t.offer(ctx, own, device, next, r.At)
+		if offer != nil || err != nil {
+			return offer, err
+		}
+	}
+}
+
+// next returns the first command that may be offered, nil if there is none.
+func (t *tx) next(ctx context.Context, own *row, r *command.Report) (*open, error) {
 	setup := command.Traits(0xff)
 	if r.UserConfiguration {
 		setup = command.PasscodeOnly | command.EndsSetup
 	}
 	var next open
-	found, err := one(ctx, t, `SELECT q.priority, q.seq, q.command, q.traits, q.generation, c.uuid, c.request_type, c.body
+	found, err := one(ctx, t, `SELECT q.priority, q.seq, q.command, q.traits, q.generation, q.relax, q.checked, c.uuid, c.request_type, c.body
 		FROM queue q JOIN commands c ON c.id = q.command
 		WHERE q.enrollment = ?1 AND q.state IN (?2, ?3) AND q.not_before <= ?4 AND (?5 = 255 OR q.traits & ?5 <> 0)
 		ORDER BY q.priority, q.seq LIMIT 1`, []any{own.id, command.Queued, command.Sent, micros(r.At), setup},
-		&next.priority, &next.seq, &next.command, &next.traits, &next.generation, &next.uuid, &next.requestType, &next.body)
-	if err != nil {
+		&next.priority, &next.seq, &next.command, &next.traits, &next.generation, &next.relax, &next.checked, &next.uuid, &next.requestType, &next.body)
+	if err != nil || !found {
 		return nil, err
 	}
-	if !found {
-		return nil, t.endSession(ctx, own, r)
-	}
-	return t.offer(ctx, own, &next, r.At)
+	return &next, nil
 }
 
 // open is an open command of one queue.
@@ -120,19 +135,31 @@ type open struct {
 	uuid        string
 	requestType string
 	body        []byte
+	relax       schema.Rules
+	checked     int64 // digest of the target that it was checked for
 }
 
 func (o *open) event(kind mdm.EventType, own *row, at time.Time, why string) mdm.Event {
 	return mdm.Event{Type: kind, At: at, Enrollment: own.ID, Generation: o.generation, CommandUUID: o.uuid, RequestType: o.requestType, Reason: why}
 }
 
-func (t *tx) offer(ctx context.Context, own *row, o *open, at time.Time) (*command.Offer, error) {
+// offer sends a command. It returns nil if the command does not fit the device any more: then it is canceled.
+func (t *tx) offer(ctx context.Context, own, device *row, o *open, at time.Time) (*command.Offer, error) {
 	body, err := t.w.db.cfg.Sealer.Open(o.body, bodyName(own.ID.Tenant, o.uuid))
 	if err != nil {
 		return nil, err
 	}
-	_, err = t.exec(ctx, `UPDATE queue SET state = ?, sent_at = ?, sends = sends + 1 WHERE enrollment = ? AND priority = ? AND seq = ?`,
-		command.Sent, micros(at), own.id, o.priority, o.seq)
+	if device == nil {
+		device = own
+	}
+	target := schema.TargetOf(&own.Enrollment, &device.Enrollment)
+	if o.checked != target.Digest() { // something else is known of the device than when it was queued
+		if err := command.Recheck(body, o.relax, target); err != nil {
+			return nil, t.cancel(ctx, own.ID, own.id, o, command.Canceled, command.NoLongerFits(err))
+		}
+	}
+	_, err = t.exec(ctx, `UPDATE queue SET state = ?, sent_at = ?, sends = sends + 1, checked = ? WHERE enrollment = ? AND priority = ? AND seq = ?`,
+		command.Sent, micros(at), target.Digest(), own.id, o.priority, o.seq)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +271,11 @@ func (t *tx) finish(ctx context.Context, own *row, o *open, state command.State,
 		return err
 	}
 	kind := mdm.EventCommandAcknowledged
+	if state == command.Acknowledged && !own.ID.IsUser() && command.Learn(&own.Device, o.requestType, r.Raw) {
+		if err := t.writeEnrollment(ctx, &own.Enrollment); err != nil {
+			return err
+		}
+	}
 	if state != command.Acknowledged {
 		kind = mdm.EventCommandFailed
 		if o.traits&command.Erases != 0 { // it did not happen, so it is no evidence

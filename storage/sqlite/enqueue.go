@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Enqueue implements command.Enqueuer.
@@ -89,20 +91,17 @@ func (t *tx) enqueueAll(ctx context.Context, o command.Order, item command.Item)
 // enqueue puts a command on one queue, or notes why not. found is the row of id, if it is at hand.
 func (t *tx) enqueue(ctx context.Context, receipt *command.Receipt, o command.Order, item command.Item, id mdm.EnrollmentID, found *row) error {
 	if found == nil {
-		found = &row{}
-		ok, err := one(ctx, t, `SELECT id, state, generation FROM enrollments WHERE tenant = ? AND device = ? AND user = ?`,
-			[]any{id.Tenant, id.Device, id.User}, &found.id, &found.State, &found.Generation)
-		if err != nil {
+		var err error
+		if found, err = t.row(ctx, id); err != nil {
 			return err
 		}
-		if !ok {
-			refuse(receipt, id, mdm.NotFound, "not known")
-			return nil
-		}
-		found.ID = id
+	}
+	if found == nil {
+		refuse(receipt, id, mdm.Errorf(mdm.NotFound, "sqlite.Enqueue", "not known"))
+		return nil
 	}
 	if found.State != mdm.Enrolled {
-		refuse(receipt, id, mdm.Forbidden, "not enrolled")
+		refuse(receipt, id, mdm.Errorf(mdm.Forbidden, "sqlite.Enqueue", "not enrolled"))
 		return nil
 	}
 	body, err := t.body(ctx, item, id.Tenant)
@@ -119,20 +118,44 @@ func (t *tx) enqueue(ctx context.Context, receipt *command.Receipt, o command.Or
 		receipt.Queued++
 		return nil
 	}
+	target, err := t.target(ctx, found)
+	if err != nil {
+		return err
+	}
+	if err := item.Check(target); err != nil {
+		refuse(receipt, id, err)
+		return nil
+	}
 	if o.Collapse != "" {
 		if collapsed, err := t.collapse(ctx, found, o); err != nil || collapsed {
 			receipt.Collapsed++
 			return err
 		}
 	}
-	return t.insert(ctx, receipt, o, item, found, body)
+	return t.insert(ctx, receipt, o, item, found, body, target.Digest())
 }
 
-func refuse(receipt *command.Receipt, id mdm.EnrollmentID, code mdm.Code, why string) {
+// target is what is known of the enrollment that a command is for.
+func (t *tx) target(ctx context.Context, own *row) (schema.Target, error) {
+	device := own
+	if own.ID.IsUser() {
+		found, err := t.row(ctx, own.ID.DeviceID())
+		if err != nil {
+			return schema.Target{}, err
+		}
+		if found != nil {
+			device = found
+		}
+	}
+	return schema.TargetOf(&own.Enrollment, &device.Enrollment), nil
+}
+
+func refuse(receipt *command.Receipt, id mdm.EnrollmentID, err error) {
 	receipt.RefusedAll++
 	if len(receipt.Refused) < command.MaxRefusals {
-		err := mdm.Errorf(code, "sqlite.Enqueue", "%s", why)
-		err.Enrollment = id
+		if e, ok := errors.AsType[*mdm.Error](err); ok {
+			e.Enrollment = id
+		}
 		receipt.Refused = append(receipt.Refused, command.Refusal{Enrollment: id, Err: err})
 	}
 }
@@ -187,15 +210,15 @@ func (t *tx) collapse(ctx context.Context, own *row, o command.Order) (bool, err
 	return false, nil
 }
 
-func (t *tx) insert(ctx context.Context, receipt *command.Receipt, o command.Order, item command.Item, own *row, body int64) error {
+func (t *tx) insert(ctx context.Context, receipt *command.Receipt, o command.Order, item command.Item, own *row, body, checked int64) error {
 	at := t.w.db.now()
 	var seq int64
 	if _, err := one(ctx, t, `UPDATE enrollments SET next_seq = next_seq + 1 WHERE id = ? RETURNING next_seq`, []any{own.id}, &seq); err != nil {
 		return err
 	}
-	_, err := t.exec(ctx, `INSERT INTO queue (enrollment, priority, seq, command, traits, generation, state, collapse, not_before, not_after, queued_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, own.id, o.Priority, seq, body, item.Traits, own.Generation, command.Queued, o.Collapse,
-		micros(o.NotBefore), micros(o.NotAfter), micros(at))
+	_, err := t.exec(ctx, `INSERT INTO queue (enrollment, priority, seq, command, traits, generation, state, collapse, not_before, not_after, queued_at, relax, checked)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, own.id, o.Priority, seq, body, item.Traits, own.Generation, command.Queued, o.Collapse,
+		micros(o.NotBefore), micros(o.NotAfter), micros(at), item.Relax, checked)
 	if err != nil {
 		return err
 	}

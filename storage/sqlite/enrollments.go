@@ -58,6 +58,16 @@ func (t *tx) writeEnrollment(ctx context.Context, e *mdm.Enrollment) error {
 	return err
 }
 
+// row returns the record of a channel, nil if there is none.
+func (t *tx) row(ctx context.Context, id mdm.EnrollmentID) (found *row, err error) {
+	err = each(ctx, t, `SELECT `+enrollmentColumns+` FROM enrollments WHERE tenant = ? AND device = ? AND user = ?`,
+		[]any{id.Tenant, id.Device, id.User}, func(scan func(...any) error) error {
+			found, err = scanRow(scan)
+			return err
+		})
+	return found, err
+}
+
 // rowID returns the row of an enrollment, 0 if there is none.
 func (t *tx) rowID(ctx context.Context, id mdm.EnrollmentID) (int64, error) {
 	if n := t.ids[id]; n != 0 {

@@ -89,7 +89,7 @@ func (d *device) checkin(m checkin.Message) error {
 
 func (d *device) authenticate() error {
 	return d.checkin(&checkin.Authenticate{Topic: topic, Device: mdm.Device{
-		Name: "Name of " + d.id.Device, SerialNumber: "SN" + d.id.Device, ProductName: "iPhone15,2", OSVersion: "18.0",
+		Name: "Name of " + d.id.Device, SerialNumber: "SN" + d.id.Device, ProductName: "MacBookPro18,3", OSVersion: "15.0",
 	}})
 }
 

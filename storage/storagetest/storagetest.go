@@ -80,6 +80,7 @@ func groups() []group {
 		{"deadlines", 0, deadlineCases()},
 		{"model", 0, modelCases()},
 		{"enqueue", 0, enqueueCases()},
+		{"fit", 0, fitCases()},
 		{"collapse", 0, collapseCases()},
 		{"cancel", 0, cancelCases()},
 		{"inspect", 0, inspectCases()},

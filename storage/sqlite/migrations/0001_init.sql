@@ -97,6 +97,8 @@ CREATE TABLE queue (
 	sends       INTEGER NOT NULL DEFAULT 0,
 	deferred_at INTEGER NOT NULL DEFAULT 0,
 	deferrals   INTEGER NOT NULL DEFAULT 0,
+	relax       INTEGER NOT NULL, -- rules of Apple's schema that the order may break
+	checked     INTEGER NOT NULL, -- digest of the target that the command was checked for
 	PRIMARY KEY (enrollment, priority, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX queue_command ON queue (command, enrollment);
