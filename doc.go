@@ -16,13 +16,15 @@
 // A package imports only packages of the floors below its own.
 //
 //   - mdm: the vocabulary. Enrollment ids, generations, access rights, error codes, secrets, events.
+//   - mdm/schema: what Apple's schema says, as tables; checks and codecs for all generated types.
 //   - mdm/identity: who is calling. Extractors, validators, and the rules that bind certificates to devices.
 //   - mdm/event: delivers events, at least once and in order.
 //   - mdm/scep: issues client identities, by SCEP or as PKCS#12.
-//   - profile: builds, checks, signs and reads profiles; the initial profile above all.
+//   - mdm/setup, mdm/enroll, mdm/ddm: panes of Setup Assistant, documents of the ways in, declarations and status.
+//   - profile: builds, checks, signs and reads profiles, with every payload of the schema; the initial profile above all.
 //   - push, push/apns: wakes devices; the provider that talks to Apple.
 //   - checkin: the check-in half of the protocol. What a message means is decided here.
-//   - command: the command half. Queues, results, typed and raw commands.
+//   - command: the command half. Queues, results, every command of the schema with its answer, and raw ones.
 //   - storage: gathers what the packages above ask of a database.
 //   - storage/memory, storage/sqlite: two stores. storage/storagetest: the suite that every store passes.
 //   - mdm/server: the handler, and the one place where errors become HTTP.
@@ -35,6 +37,11 @@
 // other interfaces of [storage.Stores] as you need them; storagetest.Run tells when they are right. With an identity
 // system of your own: one [identity.ValidatorFunc]. To see every message: a func(checkin.Handler) checkin.Handler.
 //
+// # Generated code
+//
+// The types of commands, payloads, declarations and the rest come from Apple's device-management schema. With a checkout of
+// it, a new release is one command: APPLEMDM_SCHEMA=/path/to/device-management go generate .
+//
 // [http.Handler]: https://pkg.go.dev/net/http#Handler
 // [Server.Run]: https://pkg.go.dev/github.com/gomdm/applemdm/mdm/server#Server.Run
 // [checkin.Store]: https://pkg.go.dev/github.com/gomdm/applemdm/checkin#Store
@@ -42,3 +49,5 @@
 // [storage.Stores]: https://pkg.go.dev/github.com/gomdm/applemdm/storage#Stores
 // [identity.ValidatorFunc]: https://pkg.go.dev/github.com/gomdm/applemdm/mdm/identity#ValidatorFunc
 package applemdm
+
+//go:generate go run ./internal/schemagen -schema $APPLEMDM_SCHEMA -out .

@@ -9,6 +9,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/mdm/schema"
 	"github.com/gomdm/applemdm/storage/memory"
 )
 
@@ -69,15 +70,68 @@ func ExamplePrepare() {
 func ExampleRaw() {
 	c := command.Raw(`<?xml version="1.0" encoding="UTF-8"?>
 <plist version="1.0"><dict>
-	<key>RequestType</key><string>InviteToProgram</string>
-	<key>ProgramID</key><string>com.apple.cloudvpp</string>
+	<key>RequestType</key><string>OfNextYear</string>
+	<key>Key</key><string>value</string>
 </dict></plist>`)
 	item, err := command.Prepare(command.Order{Command: c})
 	fmt.Println(item.RequestType, len(item.UUID), err)
-	// Output: InviteToProgram 36 <nil>
+	// Output: OfNextYear 36 <nil>
 }
 
-// SetRecoveryLock is a command that the package does not have. It holds a secret, so that it says how it is encoded.
+// What a device cannot do is refused before it is queued, with the key and the rule.
+func ExampleValidate() {
+	phone := schema.Target{Platform: schema.IOS, OSVersion: "16.5", Channel: mdm.DeviceChannel, Supervised: schema.False, Rights: mdm.InspectProfiles | mdm.Erase}
+	erase := command.EraseDevice{
+		ObliterationBehavior: new(command.EraseDeviceObliterationBehaviorAlways),
+		ReturnToService:      &command.EraseDeviceReturnToService{Enabled: true},
+	}
+	for _, f := range command.Validate(erase, phone) {
+		fmt.Println(f)
+	}
+	fmt.Println(command.Validate(command.RestartDevice{}, phone).Err())
+	// Output:
+	// ObliterationBehavior: platform: not on iOS
+	// ReturnToService: version: needs iOS 17.0, the device has 16.5
+	// supervised: needs a supervised device; rights: the MDM profile lacks the access right LockAndPasscode
+}
+
+// Every command has a form in JSON, so that an API over HTTP or gRPC needs no types of its own.
+func ExampleDecodeJSON() {
+	c, err := command.DecodeJSON([]byte(`{
+		"RequestType": "Settings",
+		"Settings": [{"Item": "DeviceName", "DeviceName": "Lobby"}, {"Item": "Wallpaper", "Image": "iVBORw==", "Where": 3}]
+	}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	settings := c.(*command.Settings).Settings
+	fmt.Println(settings[0].DeviceName.DeviceName, len(settings[1].Wallpaper.Image), "bytes")
+	data, err := command.EncodeJSON(c)
+	fmt.Println(string(data), err)
+	// Output:
+	// Lobby 4 bytes
+	// {"RequestType":"Settings","Settings":[{"DeviceName":"Lobby","Item":"DeviceName"},{"Image":"iVBORw==","Item":"Wallpaper","Where":3}]} <nil>
+}
+
+// The answer to a command as its type. What an odd device sends is kept in Extra, and the rest can be read.
+func ExampleDecodeResponse() {
+	response, err := command.DecodeResponse("DeviceInformation", []byte(`<plist version="1.0"><dict>
+	<key>Status</key><string>Acknowledged</string>
+	<key>QueryResponses</key><dict>
+		<key>OSVersion</key><string>18.1</string>
+		<key>BatteryLevel</key><string>full</string>
+	</dict>
+</dict></plist>`))
+	answers := response.(*command.DeviceInformationResponse).QueryResponses
+	fmt.Println(*answers.OSVersion, answers.IsSupervised == nil, answers.Extra["BatteryLevel"])
+	fmt.Println(err)
+	// Output:
+	// 18.1 true full
+	// QueryResponses.BatteryLevel is no real
+}
+
+// SetRecoveryLock is a command as if the package did not have it. It holds a secret, so that it says how it is encoded.
 type SetRecoveryLock struct{ NewPassword mdm.Secret }
 
 func (SetRecoveryLock) RequestType() string { return "SetRecoveryLock" }

@@ -185,11 +185,11 @@ func showEntry(e command.Entry) entry {
 	return out
 }
 
-// sendCommand queues a command: a property list as it is, or one of a few by name.
+// sendCommand queues a command: a property list, any command as JSON, or one of a few by name.
 func (a *app) sendCommand(ctx context.Context, r *http.Request) (any, error) {
 	var req struct {
 		Device  mdm.EnrollmentID
-		Command string // a RequestType, or a property list
+		Command string // a RequestType, JSON with a RequestType, or a property list
 	}
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
@@ -227,8 +227,11 @@ func (a *app) command(ctx context.Context, id mdm.EnrollmentID, text string) (co
 		data, err := a.signedEnrollment(ctx, mdm.PurposeRenew, id.Device)
 		return command.InstallProfile{Payload: data}, err
 	}
+	if strings.HasPrefix(text, "{") {
+		return command.DecodeJSON([]byte(text))
+	}
 	if !strings.HasPrefix(text, "<") {
-		return nil, mdm.Errorf(mdm.Malformed, "quickstart", "not a command by name and not a property list")
+		return nil, mdm.Errorf(mdm.Malformed, "quickstart", "not a command by name, nor JSON, nor a property list")
 	}
 	return command.Raw(text), nil
 }

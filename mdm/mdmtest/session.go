@@ -8,7 +8,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/internal/plistx"
+	"github.com/gomdm/applemdm/mdm/schema"
 	"github.com/gomdm/applemdm/profile"
 )
 
@@ -29,6 +31,15 @@ type Answer struct {
 	Repeat int         // how many times more the same report is sent at once, as after a lost reply
 	// Vanish drops the connection before the answer: the order was received, but the device forgets it.
 	Vanish bool
+}
+
+// Reply acknowledges a command with a typed response, as a *command.SecurityInfoResponse.
+func Reply(r command.Response) (Answer, error) {
+	fields, err := schema.Encode(r)
+	if err != nil {
+		return Answer{}, fmt.Errorf("mdmtest: %w", err)
+	}
+	return Answer{Fields: fields}, nil
 }
 
 // ChainItem is one error of an ErrorChain.
