@@ -318,7 +318,7 @@ type ContentCachingInformationStartupStatus string
 // The values of ContentCachingInformationStartupStatus that the schema lists.
 const (
 	ContentCachingInformationStartupStatusFAILED        ContentCachingInformationStartupStatus = "FAILED"
-	ContentCachingInformationStartupStatusMIGRATINGDATA ContentCachingInformationStartupStatus = "MIGRATING_DATA"
+	ContentCachingInformationStartupStatusMigratingData ContentCachingInformationStartupStatus = "MIGRATING_DATA"
 	ContentCachingInformationStartupStatusOK            ContentCachingInformationStartupStatus = "OK"
 	ContentCachingInformationStartupStatusPENDING       ContentCachingInformationStartupStatus = "PENDING"
 )

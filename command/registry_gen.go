@@ -2,8 +2,6 @@
 
 package command
 
-import ()
-
 // commands has every command of the schema, ordered by its RequestType.
 var commands = [...]entry{
 	{"AccountConfiguration", func() Command { return new(AccountConfiguration) }, nil},

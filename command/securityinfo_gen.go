@@ -146,8 +146,8 @@ type SecurityInfoSecureBoot struct {
 	SecureBootLevel   *SecurityInfoSecureBootLevel   `plist:"SecureBootLevel,omitempty" json:"SecureBootLevel,omitempty"`
 	ExternalBootLevel *SecurityInfoExternalBootLevel `plist:"ExternalBootLevel,omitempty" json:"ExternalBootLevel,omitempty"`
 	// ReducedSecurity: macOS 11.0.
-	ReducedSecurity []SecurityInfoReducedSecurityItems `plist:"ReducedSecurity,omitempty" json:"ReducedSecurity,omitempty"`
-	Extra           map[string]any                     `plist:"-" json:"-"` // what the fields cannot hold
+	ReducedSecurity []SecurityInfoReducedSecurity `plist:"ReducedSecurity,omitempty" json:"ReducedSecurity,omitempty"`
+	Extra           map[string]any                `plist:"-" json:"-"` // what the fields cannot hold
 }
 
 // SecurityInfoLoggingOption is a value in [SecurityInfo]. Others than these may come.
@@ -181,14 +181,14 @@ const (
 	SecurityInfoExternalBootLevelNotSupported SecurityInfoExternalBootLevel = "not supported"
 )
 
-// SecurityInfoReducedSecurityItems is a value in [SecurityInfo]. Others than these may come.
-type SecurityInfoReducedSecurityItems string
+// SecurityInfoReducedSecurity is a value in [SecurityInfo]. Others than these may come.
+type SecurityInfoReducedSecurity string
 
-// The values of SecurityInfoReducedSecurityItems that the schema lists.
+// The values of SecurityInfoReducedSecurity that the schema lists.
 const (
-	SecurityInfoReducedSecurityItemsAllowsAnyAppleSignedOS SecurityInfoReducedSecurityItems = "AllowsAnyAppleSignedOS"
-	SecurityInfoReducedSecurityItemsAllowsUserKextApproval SecurityInfoReducedSecurityItems = "AllowsUserKextApproval"
-	SecurityInfoReducedSecurityItemsAllowsMDM              SecurityInfoReducedSecurityItems = "AllowsMDM"
+	SecurityInfoReducedSecurityAllowsAnyAppleSignedOS SecurityInfoReducedSecurity = "AllowsAnyAppleSignedOS"
+	SecurityInfoReducedSecurityAllowsUserKextApproval SecurityInfoReducedSecurity = "AllowsUserKextApproval"
+	SecurityInfoReducedSecurityAllowsMDM              SecurityInfoReducedSecurity = "AllowsMDM"
 )
 
 // SecurityInfoBootstrapTokenAllowedForAuthentication is a value in [SecurityInfo]. Others than these may come.

@@ -36,8 +36,8 @@ type AirPlaySecuritySecurityType string
 
 // The values of AirPlaySecuritySecurityType that the schema lists.
 const (
-	AirPlaySecuritySecurityTypePASSCODEONCE   AirPlaySecuritySecurityType = "PASSCODE_ONCE"
-	AirPlaySecuritySecurityTypePASSCODEALWAYS AirPlaySecuritySecurityType = "PASSCODE_ALWAYS"
+	AirPlaySecuritySecurityTypePasscodeOnce   AirPlaySecuritySecurityType = "PASSCODE_ONCE"
+	AirPlaySecuritySecurityTypePasscodeAlways AirPlaySecuritySecurityType = "PASSCODE_ALWAYS"
 	AirPlaySecuritySecurityTypePASSWORD       AirPlaySecuritySecurityType = "PASSWORD"
 )
 
@@ -47,7 +47,7 @@ type AirPlaySecurityAccessType string
 // The values of AirPlaySecurityAccessType that the schema lists.
 const (
 	AirPlaySecurityAccessTypeANY      AirPlaySecurityAccessType = "ANY"
-	AirPlaySecurityAccessTypeWIFIONLY AirPlaySecurityAccessType = "WIFI_ONLY"
+	AirPlaySecurityAccessTypeWifiOnly AirPlaySecurityAccessType = "WIFI_ONLY"
 )
 
 var airPlaySecuritySchema = schema.Object{

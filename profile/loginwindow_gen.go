@@ -21,8 +21,8 @@ type LoginWindow struct {
 	IncludeNetworkUser *bool `plist:"IncludeNetworkUser,omitempty" json:"IncludeNetworkUser,omitempty"`
 	// HideAdminUsers: default false.
 	HideAdminUsers *bool `plist:"HideAdminUsers,omitempty" json:"HideAdminUsers,omitempty"`
-	// SHOWOTHERUSERSMANAGED: default false.
-	SHOWOTHERUSERSMANAGED *bool                     `plist:"SHOWOTHERUSERS_MANAGED,omitempty" json:"SHOWOTHERUSERS_MANAGED,omitempty"`
+	// ShowotherusersManaged: default false.
+	ShowotherusersManaged *bool                     `plist:"SHOWOTHERUSERS_MANAGED,omitempty" json:"SHOWOTHERUSERS_MANAGED,omitempty"`
 	AdminHostInfo         *LoginWindowAdminHostInfo `plist:"AdminHostInfo,omitempty" json:"AdminHostInfo,omitempty"`
 	AllowList             []string                  `plist:"AllowList,omitempty" json:"AllowList,omitempty"`
 	DenyList              []string                  `plist:"DenyList,omitempty" json:"DenyList,omitempty"`

@@ -2,8 +2,6 @@
 
 package profile
 
-import ()
-
 // payloads has every payload of the schema, ordered by its type.
 var payloads = [...]entry{
 	{".GlobalPreferences", func() Payload { return new(GlobalPreferences) }},

@@ -18,10 +18,10 @@ type WiFi struct {
 	Common
 	// AutoJoin: default true; iOS 5.0.
 	AutoJoin *bool `plist:"AutoJoin,omitempty" json:"AutoJoin,omitempty"`
-	// SSIDSTR: iOS 7.0.
-	SSIDSTR *string `plist:"SSID_STR,omitempty" json:"SSID_STR,omitempty"`
-	// HIDDENNETWORK: default false.
-	HIDDENNETWORK *bool `plist:"HIDDEN_NETWORK,omitempty" json:"HIDDEN_NETWORK,omitempty"`
+	// SSIDStr: iOS 7.0.
+	SSIDStr *string `plist:"SSID_STR,omitempty" json:"SSID_STR,omitempty"`
+	// HiddenNetwork: default false.
+	HiddenNetwork *bool `plist:"HIDDEN_NETWORK,omitempty" json:"HIDDEN_NETWORK,omitempty"`
 	// ProxyType: default None; iOS not in User Enrollment; visionOS not in User Enrollment.
 	ProxyType *WiFiProxyType `plist:"ProxyType,omitempty" json:"ProxyType,omitempty"`
 	// EncryptionType: default Any.

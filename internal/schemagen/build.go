@@ -130,7 +130,7 @@ func (b *builder) visit(k *key, path []string, name, plain string) {
 	case k.union != nil:
 		b.union(k, here)
 	case k.item != nil:
-		b.visit(k.item, append(slices.Clone(path), plain), b.item(k), itemName(k.item.name))
+		b.visit(k.item, append(slices.Clone(path), plain), b.item(k), b.placeholder(k))
 	case k.value != nil:
 		b.visit(k.value, append(slices.Clone(path), plain), goName(orName(k.value.typeName, orName(k.typeName, singular(plain)))), singular(plain))
 	}
@@ -138,7 +138,15 @@ func (b *builder) visit(k *key, path []string, name, plain string) {
 
 // item names the items of an array.
 func (b *builder) item(k *key) string {
-	return itemName(orName(k.typeName, orName(k.item.typeName, k.item.name)))
+	return itemName(orName(k.typeName, orName(k.item.typeName, b.placeholder(k))))
+}
+
+// placeholder is the name that the schema gives to the items of an array; that of the array if it says nothing.
+func (b *builder) placeholder(k *key) string {
+	if k.item.name == "status_value" {
+		return itemName(k.name)
+	}
+	return itemName(k.item.name)
 }
 
 func (b *builder) structure(k *key, path []string, keys []*key, union bool) *structType {
@@ -199,7 +207,6 @@ func (u *unit) fields() error {
 type resolver struct {
 	structs map[*yaml.Node]*structType
 	enums   map[string]*enumType
-	unions  map[*key]*structType
 }
 
 func (r *resolver) collect(u *unit) {
@@ -211,7 +218,7 @@ func (r *resolver) collect(u *unit) {
 	}
 	var walk func(k *key)
 	walk = func(k *key) {
-		if k.keys != nil && len(k.keys) > 0 {
+		if len(k.keys) > 0 {
 			if s := byKeys[k.keys[0]]; s != nil {
 				r.structs[k.node] = s
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -182,8 +183,11 @@ var corrections = map[string]func(*document) error{
 	// The members of SyncTokens are described in prose only.
 	"declarative/protocol/tokensresponse.yaml": func(doc *document) error {
 		k, err := find(doc.keys, "SyncTokens")
-		if err != nil || len(k.keys) > 0 {
-			return fmt.Errorf("SyncTokens has keys: %w", err)
+		if err != nil {
+			return err
+		}
+		if len(k.keys) > 0 {
+			return errors.New("the key SyncTokens has keys now")
 		}
 		k.node = newNode()
 		k.keys = []*key{
@@ -208,8 +212,11 @@ var corrections = map[string]func(*document) error{
 	// The answer is an array with an entry for each setting, in their order; the schema shows one of them.
 	"mdm/commands/settings.yaml": func(doc *document) error {
 		k, err := find(doc.response, "Settings")
-		if err != nil || k.kind != "dictionary" {
-			return fmt.Errorf("Settings is a %s: %w", k.kind, err)
+		if err != nil {
+			return err
+		}
+		if k.kind != "dictionary" {
+			return errors.New("the key Settings is no dictionary now")
 		}
 		item := *k
 		item.name, item.support, item.required = "Result", nil, false
@@ -232,8 +239,11 @@ func alternativeNames(doc *document, path ...string) error {
 	}
 	for _, name := range []string{"rfc822Name", "dNSName", "uniformResourceIdentifier"} {
 		k, err := find(keys, name)
-		if err != nil || k.kind != "string" {
-			return fmt.Errorf("%s is no string: %w", name, err)
+		if err != nil {
+			return err
+		}
+		if k.kind != "string" {
+			return fmt.Errorf("the key %s is no string now", name)
 		}
 		k.kind = "any"
 	}

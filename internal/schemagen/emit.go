@@ -43,18 +43,21 @@ func (u *unit) source() ([]byte, error) {
 func finish(pkg, body string) ([]byte, error) {
 	var w writer
 	w.line("%s\n\npackage %s\n", header, pkg)
-	w.line("import (")
-	if strings.Contains(body, "time.Time") {
-		w.line("%q\n", "time")
-	}
+	var imports []string
 	for _, one := range []struct{ use, path string }{
-		{"mdm.Secret", "github.com/gomdm/applemdm/mdm"}, {"schema.", "github.com/gomdm/applemdm/mdm/schema"},
+		{"time.Time", "time"}, {"mdm.Secret", "github.com/gomdm/applemdm/mdm"}, {"schema.", "github.com/gomdm/applemdm/mdm/schema"},
 	} {
 		if strings.Contains(body, one.use) {
-			w.line("%q", one.path)
+			imports = append(imports, strconv.Quote(one.path))
+			if one.path == "time" {
+				imports = append(imports, "") // the standard library stands apart
+			}
 		}
 	}
-	w.line(")\n%s", body)
+	if len(imports) > 0 {
+		w.line("import (\n%s\n)", strings.Join(imports, "\n"))
+	}
+	w.line("%s", body)
 	out, err := format.Source(w.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("%w in\n%s", err, numbered(w.String()))

@@ -17,6 +17,7 @@ var initialisms = map[string]bool{
 
 // words are compounds that Apple writes in small letters.
 var words = map[string]string{
+	"SERIAL": "Serial", "PRODUCT": "Product", "VERSION": "Version", "LANGUAGE": "Language",
 	"softwareupdate": "SoftwareUpdate", "bootstraptoken": "BootstrapToken", "psso": "PSSO", "filevault": "FileVault", "diskmanagement": "DiskManagement", "caldav": "CalDAV",
 	"carddav": "CardDAV", "screensharing": "ScreenSharing", "webcontent": "WebContent", "useridentity": "UserIdentity", "dep": "DEP",
 	"lom": "LOM", "usernameandpassword": "UserNameAndPassword", "applecare": "AppleCare", "iphone": "IPhone", "ipad": "IPad", "itunes": "ITunes",
@@ -30,9 +31,13 @@ var wordBreak = regexp.MustCompile(`[^A-Za-z0-9]+`)
 // goName makes an exported Go name of a key or a value: "declaration-identifier" is DeclarationIdentifier.
 func goName(text string) string {
 	var b strings.Builder
+	shouted := strings.Contains(text, "_") && text == strings.ToUpper(text) // HIDDEN_NETWORK
 	for _, word := range wordBreak.Split(text, -1) {
 		if word == "" {
 			continue
+		}
+		if shouted {
+			word = strings.ToLower(word)
 		}
 		digit := unicode.IsDigit(rune(word[0])) && endsInDigit(b.String())
 		if digit {
@@ -99,7 +104,10 @@ func lowerFirst(s string) string {
 // itemName is the name of one item of an array: "QueriesItem" and "_Errors" are Query and Error.
 func itemName(text string) string {
 	name := goName(text)
-	stem := strings.TrimSuffix(strings.TrimSuffix(name, "Items"), "Item")
+	if stem, ok := strings.CutSuffix(name, "Items"); ok && stem != "" {
+		return singular(stem)
+	}
+	stem := strings.TrimSuffix(name, "Item")
 	if one := singular(stem); one != stem {
 		return one
 	}

@@ -2,8 +2,6 @@
 
 package ddm
 
-import ()
-
 // declarations has every declaration of the schema, ordered by its type.
 var declarations = [...]entry{
 	{"com.apple.activation.simple", func() Payload { return new(ActivationSimple) }},

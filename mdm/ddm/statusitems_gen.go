@@ -51,23 +51,23 @@ type StatusAccount struct {
 // StatusList is a part of [StatusItems].
 type StatusList struct {
 	// CalDAV: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.
-	CalDAV []StatusCalDAVStatusValueAccount `plist:"caldav,omitempty" json:"caldav,omitempty"`
+	CalDAV []StatusCalDAVAccount `plist:"caldav,omitempty" json:"caldav,omitempty"`
 	// CardDAV: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.
-	CardDAV []StatusCardDAVStatusValueAccount `plist:"carddav,omitempty" json:"carddav,omitempty"`
+	CardDAV []StatusCardDAVAccount `plist:"carddav,omitempty" json:"carddav,omitempty"`
 	// Exchange: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.
-	Exchange []StatusExchangeStatusValueAccount `plist:"exchange,omitempty" json:"exchange,omitempty"`
+	Exchange []StatusExchangeAccount `plist:"exchange,omitempty" json:"exchange,omitempty"`
 	// Google: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.
-	Google []StatusGoogleStatusValueAccount `plist:"google,omitempty" json:"google,omitempty"`
+	Google []StatusGoogleAccount `plist:"google,omitempty" json:"google,omitempty"`
 	// LDAP: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.
-	LDAP []StatusLDAPStatusValueAccount `plist:"ldap,omitempty" json:"ldap,omitempty"`
-	Mail *StatusMail                    `plist:"mail,omitempty" json:"mail,omitempty"`
+	LDAP []StatusLDAPAccount `plist:"ldap,omitempty" json:"ldap,omitempty"`
+	Mail *StatusMail         `plist:"mail,omitempty" json:"mail,omitempty"`
 	// SubscribedCalendar: iOS 16.0; macOS 14.0; visionOS 1.1; not tvOS, watchOS.
-	SubscribedCalendar []StatusSubscribedCalendarStatusValueAccount `plist:"subscribed-calendar,omitempty" json:"subscribed-calendar,omitempty"`
-	Extra              map[string]any                               `plist:"-" json:"-"` // what the fields cannot hold
+	SubscribedCalendar []StatusSubscribedCalendarAccount `plist:"subscribed-calendar,omitempty" json:"subscribed-calendar,omitempty"`
+	Extra              map[string]any                    `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusCalDAVStatusValueAccount is a part of [StatusItems].
-type StatusCalDAVStatusValueAccount struct {
+// StatusCalDAVAccount is a part of [StatusItems].
+type StatusCalDAVAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -81,8 +81,8 @@ type StatusCalDAVStatusValueAccount struct {
 	Extra                 map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusCardDAVStatusValueAccount is a part of [StatusItems].
-type StatusCardDAVStatusValueAccount struct {
+// StatusCardDAVAccount is a part of [StatusItems].
+type StatusCardDAVAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -94,8 +94,8 @@ type StatusCardDAVStatusValueAccount struct {
 	Extra                 map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusExchangeStatusValueAccount is a part of [StatusItems].
-type StatusExchangeStatusValueAccount struct {
+// StatusExchangeAccount is a part of [StatusItems].
+type StatusExchangeAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -112,8 +112,8 @@ type StatusExchangeStatusValueAccount struct {
 	Extra                 map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusGoogleStatusValueAccount is a part of [StatusItems].
-type StatusGoogleStatusValueAccount struct {
+// StatusGoogleAccount is a part of [StatusItems].
+type StatusGoogleAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -127,8 +127,8 @@ type StatusGoogleStatusValueAccount struct {
 	Extra                 map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusLDAPStatusValueAccount is a part of [StatusItems].
-type StatusLDAPStatusValueAccount struct {
+// StatusLDAPAccount is a part of [StatusItems].
+type StatusLDAPAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -144,14 +144,14 @@ type StatusLDAPStatusValueAccount struct {
 // StatusMail is a part of [StatusItems].
 type StatusMail struct {
 	// Incoming: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.
-	Incoming []StatusIncomingStatusValueAccount `plist:"incoming,omitempty" json:"incoming,omitempty"`
+	Incoming []StatusIncomingAccount `plist:"incoming,omitempty" json:"incoming,omitempty"`
 	// Outgoing: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.
-	Outgoing []StatusOutgoingStatusValueAccount `plist:"outgoing,omitempty" json:"outgoing,omitempty"`
-	Extra    map[string]any                     `plist:"-" json:"-"` // what the fields cannot hold
+	Outgoing []StatusOutgoingAccount `plist:"outgoing,omitempty" json:"outgoing,omitempty"`
+	Extra    map[string]any          `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusIncomingStatusValueAccount is a part of [StatusItems].
-type StatusIncomingStatusValueAccount struct {
+// StatusIncomingAccount is a part of [StatusItems].
+type StatusIncomingAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -165,8 +165,8 @@ type StatusIncomingStatusValueAccount struct {
 	Extra                 map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusOutgoingStatusValueAccount is a part of [StatusItems].
-type StatusOutgoingStatusValueAccount struct {
+// StatusOutgoingAccount is a part of [StatusItems].
+type StatusOutgoingAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -178,8 +178,8 @@ type StatusOutgoingStatusValueAccount struct {
 	Extra                 map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusSubscribedCalendarStatusValueAccount is a part of [StatusItems].
-type StatusSubscribedCalendarStatusValueAccount struct {
+// StatusSubscribedCalendarAccount is a part of [StatusItems].
+type StatusSubscribedCalendarAccount struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool          `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -200,22 +200,22 @@ type StatusApp struct {
 // StatusManaged is a part of [StatusItems].
 type StatusManaged struct {
 	// List: iOS 17.2; macOS 26.0; visionOS 2.4; not tvOS, watchOS.
-	List  []StatusListStatusValueApp `plist:"list,omitempty" json:"list,omitempty"`
-	Extra map[string]any             `plist:"-" json:"-"` // what the fields cannot hold
+	List  []StatusListApp `plist:"list,omitempty" json:"list,omitempty"`
+	Extra map[string]any  `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusListStatusValueApp is a part of [StatusItems].
-type StatusListStatusValueApp struct {
+// StatusListApp is a part of [StatusItems].
+type StatusListApp struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
-	Removed               *bool                          `plist:"_removed,omitempty" json:"_removed,omitempty"`
-	DeclarationIdentifier *string                        `plist:"declaration-identifier,omitempty" json:"declaration-identifier,omitempty"`
-	Name                  *string                        `plist:"name,omitempty" json:"name,omitempty"`
-	ExternalVersionID     *int64                         `plist:"external-version-id,omitempty" json:"external-version-id,omitempty"`
-	Version               *string                        `plist:"version,omitempty" json:"version,omitempty"`
-	ShortVersion          *string                        `plist:"short-version,omitempty" json:"short-version,omitempty"`
-	State                 *StatusListStatusValueAppState `plist:"state,omitempty" json:"state,omitempty"`
-	UpdateState           *StatusUpdateState             `plist:"update-state,omitempty" json:"update-state,omitempty"`
+	Removed               *bool               `plist:"_removed,omitempty" json:"_removed,omitempty"`
+	DeclarationIdentifier *string             `plist:"declaration-identifier,omitempty" json:"declaration-identifier,omitempty"`
+	Name                  *string             `plist:"name,omitempty" json:"name,omitempty"`
+	ExternalVersionID     *int64              `plist:"external-version-id,omitempty" json:"external-version-id,omitempty"`
+	Version               *string             `plist:"version,omitempty" json:"version,omitempty"`
+	ShortVersion          *string             `plist:"short-version,omitempty" json:"short-version,omitempty"`
+	State                 *StatusListAppState `plist:"state,omitempty" json:"state,omitempty"`
+	UpdateState           *StatusUpdateState  `plist:"update-state,omitempty" json:"update-state,omitempty"`
 	// ConfigState: iOS 18.4; macOS 27.0.
 	ConfigState *StatusManagedConfiguration          `plist:"config-state,omitempty" json:"config-state,omitempty"`
 	Reasons     []StatusAppReasonsReasonStatusReason `plist:"reasons,omitempty" json:"reasons,omitempty"`
@@ -495,7 +495,7 @@ type StatusDeclarationReasonsReasonStatusReason struct {
 // StatusMDM is a part of [StatusItems].
 type StatusMDM struct {
 	// App: iOS 16.0; tvOS 16.0; visionOS 1.1; watchOS 10.0; not macOS.
-	App []StatusAppStatusValueApp `plist:"app,omitempty" json:"app,omitempty"`
+	App []StatusAppApp `plist:"app,omitempty" json:"app,omitempty"`
 	// EnrollmentType: iOS 27.0; macOS 27.0; tvOS 27.0; visionOS 27.0; watchOS 27.0.
 	EnrollmentType *StatusEnrollmentType `plist:"enrollment-type,omitempty" json:"enrollment-type,omitempty"`
 	// IsAwaitingConfiguration: iOS 27.0; macOS 27.0; tvOS 27.0; visionOS 27.0; not watchOS.
@@ -511,17 +511,17 @@ type StatusMDM struct {
 	Extra     map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusAppStatusValueApp is a part of [StatusItems].
-type StatusAppStatusValueApp struct {
+// StatusAppApp is a part of [StatusItems].
+type StatusAppApp struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
-	Removed           *bool                         `plist:"_removed,omitempty" json:"_removed,omitempty"`
-	Name              *string                       `plist:"name,omitempty" json:"name,omitempty"`
-	ExternalVersionID *string                       `plist:"external-version-id,omitempty" json:"external-version-id,omitempty"`
-	Version           *string                       `plist:"version,omitempty" json:"version,omitempty"`
-	ShortVersion      *string                       `plist:"short-version,omitempty" json:"short-version,omitempty"`
-	State             *StatusAppStatusValueAppState `plist:"state,omitempty" json:"state,omitempty"`
-	Extra             map[string]any                `plist:"-" json:"-"` // what the fields cannot hold
+	Removed           *bool              `plist:"_removed,omitempty" json:"_removed,omitempty"`
+	Name              *string            `plist:"name,omitempty" json:"name,omitempty"`
+	ExternalVersionID *string            `plist:"external-version-id,omitempty" json:"external-version-id,omitempty"`
+	Version           *string            `plist:"version,omitempty" json:"version,omitempty"`
+	ShortVersion      *string            `plist:"short-version,omitempty" json:"short-version,omitempty"`
+	State             *StatusAppAppState `plist:"state,omitempty" json:"state,omitempty"`
+	Extra             map[string]any     `plist:"-" json:"-"` // what the fields cannot hold
 }
 
 // StatusMigrationAssistant is a part of [StatusItems].
@@ -550,12 +550,12 @@ type StatusMigrationAssistantReport struct {
 // StatusPackage is a part of [StatusItems].
 type StatusPackage struct {
 	// List: macOS 26.0; not iOS, tvOS, visionOS, watchOS.
-	List  []StatusValuePackage `plist:"list,omitempty" json:"list,omitempty"`
-	Extra map[string]any       `plist:"-" json:"-"` // what the fields cannot hold
+	List  []StatusListPackage `plist:"list,omitempty" json:"list,omitempty"`
+	Extra map[string]any      `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusValuePackage is a part of [StatusItems].
-type StatusValuePackage struct {
+// StatusListPackage is a part of [StatusItems].
+type StatusListPackage struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool                                    `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -623,12 +623,12 @@ type StatusSecurity struct {
 // StatusSecurityCertificate is a part of [StatusItems].
 type StatusSecurityCertificate struct {
 	// List: iOS 17.0; macOS 14.0; tvOS 17.0; visionOS 1.1; watchOS 10.0.
-	List  []StatusValueCertificate `plist:"list,omitempty" json:"list,omitempty"`
-	Extra map[string]any           `plist:"-" json:"-"` // what the fields cannot hold
+	List  []StatusListCertificate `plist:"list,omitempty" json:"list,omitempty"`
+	Extra map[string]any          `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusValueCertificate is a part of [StatusItems].
-type StatusValueCertificate struct {
+// StatusListCertificate is a part of [StatusItems].
+type StatusListCertificate struct {
 	Identifier string `plist:"identifier" json:"identifier"`
 	// Removed: default false.
 	Removed               *bool   `plist:"_removed,omitempty" json:"_removed,omitempty"`
@@ -724,7 +724,7 @@ type StatusPendingVersion struct {
 // StatusTest is a part of [StatusItems].
 type StatusTest struct {
 	// ArrayValue: iOS 16.0; macOS 13.0; tvOS 16.0; visionOS 1.1; watchOS 10.0.
-	ArrayValue []StatusValue `plist:"array-value,omitempty" json:"array-value,omitempty"`
+	ArrayValue []StatusArrayValue `plist:"array-value,omitempty" json:"array-value,omitempty"`
 	// BooleanValue: iOS 16.0; macOS 13.0; tvOS 16.0; visionOS 1.1; watchOS 10.0.
 	BooleanValue *bool `plist:"boolean-value,omitempty" json:"boolean-value,omitempty"`
 	// DictionaryValue: iOS 16.0; macOS 13.0; tvOS 16.0; visionOS 1.1; watchOS 10.0.
@@ -740,8 +740,8 @@ type StatusTest struct {
 	Extra       map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusValue is a part of [StatusItems].
-type StatusValue struct {
+// StatusArrayValue is a part of [StatusItems].
+type StatusArrayValue struct {
 	Key1  string         `plist:"key1" json:"key1"`
 	Key2  *string        `plist:"key2,omitempty" json:"key2,omitempty"`
 	Extra map[string]any `plist:"-" json:"-"` // what the fields cannot hold
@@ -754,22 +754,22 @@ type StatusDictionaryValue struct {
 	Extra map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
-// StatusListStatusValueAppState is a value in [StatusItems]. Others than these may come.
-type StatusListStatusValueAppState string
+// StatusListAppState is a value in [StatusItems]. Others than these may come.
+type StatusListAppState string
 
-// The values of StatusListStatusValueAppState that the schema lists.
+// The values of StatusListAppState that the schema lists.
 const (
-	StatusListStatusValueAppStateOptional               StatusListStatusValueAppState = "optional"
-	StatusListStatusValueAppStateQueued                 StatusListStatusValueAppState = "queued"
-	StatusListStatusValueAppStateNotPresent             StatusListStatusValueAppState = "not-present"
-	StatusListStatusValueAppStatePromptingForConsent    StatusListStatusValueAppState = "prompting-for-consent"
-	StatusListStatusValueAppStatePromptingForLogin      StatusListStatusValueAppState = "prompting-for-login"
-	StatusListStatusValueAppStatePromptingForManagement StatusListStatusValueAppState = "prompting-for-management"
-	StatusListStatusValueAppStateDownloading            StatusListStatusValueAppState = "downloading"
-	StatusListStatusValueAppStateInstalling             StatusListStatusValueAppState = "installing"
-	StatusListStatusValueAppStateManaged                StatusListStatusValueAppState = "managed"
-	StatusListStatusValueAppStateManagedButUninstalled  StatusListStatusValueAppState = "managed-but-uninstalled"
-	StatusListStatusValueAppStateFailed                 StatusListStatusValueAppState = "failed"
+	StatusListAppStateOptional               StatusListAppState = "optional"
+	StatusListAppStateQueued                 StatusListAppState = "queued"
+	StatusListAppStateNotPresent             StatusListAppState = "not-present"
+	StatusListAppStatePromptingForConsent    StatusListAppState = "prompting-for-consent"
+	StatusListAppStatePromptingForLogin      StatusListAppState = "prompting-for-login"
+	StatusListAppStatePromptingForManagement StatusListAppState = "prompting-for-management"
+	StatusListAppStateDownloading            StatusListAppState = "downloading"
+	StatusListAppStateInstalling             StatusListAppState = "installing"
+	StatusListAppStateManaged                StatusListAppState = "managed"
+	StatusListAppStateManagedButUninstalled  StatusListAppState = "managed-but-uninstalled"
+	StatusListAppStateFailed                 StatusListAppState = "failed"
 )
 
 // StatusUpdateState is a value in [StatusItems]. Others than these may come.
@@ -819,7 +819,7 @@ type StatusStartupStatus string
 // The values of StatusStartupStatus that the schema lists.
 const (
 	StatusStartupStatusFAILED        StatusStartupStatus = "FAILED"
-	StatusStartupStatusMIGRATINGDATA StatusStartupStatus = "MIGRATING_DATA"
+	StatusStartupStatusMigratingData StatusStartupStatus = "MIGRATING_DATA"
 	StatusStartupStatusOK            StatusStartupStatus = "OK"
 	StatusStartupStatusPENDING       StatusStartupStatus = "PENDING"
 )
@@ -938,31 +938,31 @@ const (
 	StatusValidValid   StatusValid = "valid"
 )
 
-// StatusAppStatusValueAppState is a value in [StatusItems]. Others than these may come.
-type StatusAppStatusValueAppState string
+// StatusAppAppState is a value in [StatusItems]. Others than these may come.
+type StatusAppAppState string
 
-// The values of StatusAppStatusValueAppState that the schema lists.
+// The values of StatusAppAppState that the schema lists.
 const (
-	StatusAppStatusValueAppStateQueued                  StatusAppStatusValueAppState = "queued"
-	StatusAppStatusValueAppStateNeedsRedemption         StatusAppStatusValueAppState = "needs-redemption"
-	StatusAppStatusValueAppStateRedeeming               StatusAppStatusValueAppState = "redeeming"
-	StatusAppStatusValueAppStatePrompting               StatusAppStatusValueAppState = "prompting"
-	StatusAppStatusValueAppStatePromptingForLogin       StatusAppStatusValueAppState = "prompting-for-login"
-	StatusAppStatusValueAppStateValidatingPurchase      StatusAppStatusValueAppState = "validating-purchase"
-	StatusAppStatusValueAppStatePromptingForUpdate      StatusAppStatusValueAppState = "prompting-for-update"
-	StatusAppStatusValueAppStatePromptingForUpdateLogin StatusAppStatusValueAppState = "prompting-for-update-login"
-	StatusAppStatusValueAppStatePromptingForManagement  StatusAppStatusValueAppState = "prompting-for-management"
-	StatusAppStatusValueAppStateValidatingUpdate        StatusAppStatusValueAppState = "validating-update"
-	StatusAppStatusValueAppStateUpdating                StatusAppStatusValueAppState = "updating"
-	StatusAppStatusValueAppStateInstalling              StatusAppStatusValueAppState = "installing"
-	StatusAppStatusValueAppStateManaged                 StatusAppStatusValueAppState = "managed"
-	StatusAppStatusValueAppStateManagedButUninstalled   StatusAppStatusValueAppState = "managed-but-uninstalled"
-	StatusAppStatusValueAppStateUnknown                 StatusAppStatusValueAppState = "unknown"
-	StatusAppStatusValueAppStateUserInstalledApp        StatusAppStatusValueAppState = "user-installed-app"
-	StatusAppStatusValueAppStateUserRejected            StatusAppStatusValueAppState = "user-rejected"
-	StatusAppStatusValueAppStateUpdateRejected          StatusAppStatusValueAppState = "update-rejected"
-	StatusAppStatusValueAppStateManagementRejected      StatusAppStatusValueAppState = "management-rejected"
-	StatusAppStatusValueAppStateFailed                  StatusAppStatusValueAppState = "failed"
+	StatusAppAppStateQueued                  StatusAppAppState = "queued"
+	StatusAppAppStateNeedsRedemption         StatusAppAppState = "needs-redemption"
+	StatusAppAppStateRedeeming               StatusAppAppState = "redeeming"
+	StatusAppAppStatePrompting               StatusAppAppState = "prompting"
+	StatusAppAppStatePromptingForLogin       StatusAppAppState = "prompting-for-login"
+	StatusAppAppStateValidatingPurchase      StatusAppAppState = "validating-purchase"
+	StatusAppAppStatePromptingForUpdate      StatusAppAppState = "prompting-for-update"
+	StatusAppAppStatePromptingForUpdateLogin StatusAppAppState = "prompting-for-update-login"
+	StatusAppAppStatePromptingForManagement  StatusAppAppState = "prompting-for-management"
+	StatusAppAppStateValidatingUpdate        StatusAppAppState = "validating-update"
+	StatusAppAppStateUpdating                StatusAppAppState = "updating"
+	StatusAppAppStateInstalling              StatusAppAppState = "installing"
+	StatusAppAppStateManaged                 StatusAppAppState = "managed"
+	StatusAppAppStateManagedButUninstalled   StatusAppAppState = "managed-but-uninstalled"
+	StatusAppAppStateUnknown                 StatusAppAppState = "unknown"
+	StatusAppAppStateUserInstalledApp        StatusAppAppState = "user-installed-app"
+	StatusAppAppStateUserRejected            StatusAppAppState = "user-rejected"
+	StatusAppAppStateUpdateRejected          StatusAppAppState = "update-rejected"
+	StatusAppAppStateManagementRejected      StatusAppAppState = "management-rejected"
+	StatusAppAppStateFailed                  StatusAppAppState = "failed"
 )
 
 // StatusEnrollmentType is a value in [StatusItems]. Others than these may come.

@@ -2,8 +2,6 @@
 
 package ddm
 
-import ()
-
 // The status items that the schema lists.
 const (
 	// ItemAccountListCalDAV: iOS 16.0; macOS 13.0; visionOS 1.1; not tvOS, watchOS.

@@ -17,31 +17,31 @@ import (
 type MachineInfo struct {
 	// UDID: iOS not in User Enrollment; macOS not in User Enrollment; tvOS not in User Enrollment; visionOS not in User Enrollment.
 	UDID string `plist:"UDID" json:"UDID"`
-	// SERIAL: iOS not in User Enrollment; macOS not in User Enrollment; tvOS not in User Enrollment; visionOS not in User Enrollment.
-	SERIAL  string `plist:"SERIAL" json:"SERIAL"`
-	PRODUCT string `plist:"PRODUCT" json:"PRODUCT"`
-	VERSION string `plist:"VERSION" json:"VERSION"`
-	// OSVERSION: iOS 17.0; macOS 14.0; tvOS 17.0.
-	OSVERSION string `plist:"OS_VERSION" json:"OS_VERSION"`
-	// SUPPLEMENTALBUILDVERSION: iOS 17.0; macOS 14.0; tvOS 17.0.
-	SUPPLEMENTALBUILDVERSION *string `plist:"SUPPLEMENTAL_BUILD_VERSION,omitempty" json:"SUPPLEMENTAL_BUILD_VERSION,omitempty"`
-	// SUPPLEMENTALOSVERSIONEXTRA: iOS 17.0; macOS 14.0; tvOS 17.0.
-	SUPPLEMENTALOSVERSIONEXTRA *string `plist:"SUPPLEMENTAL_OS_VERSION_EXTRA,omitempty" json:"SUPPLEMENTAL_OS_VERSION_EXTRA,omitempty"`
+	// Serial: iOS not in User Enrollment; macOS not in User Enrollment; tvOS not in User Enrollment; visionOS not in User Enrollment.
+	Serial  string `plist:"SERIAL" json:"SERIAL"`
+	Product string `plist:"PRODUCT" json:"PRODUCT"`
+	Version string `plist:"VERSION" json:"VERSION"`
+	// OSVersion: iOS 17.0; macOS 14.0; tvOS 17.0.
+	OSVersion string `plist:"OS_VERSION" json:"OS_VERSION"`
+	// SupplementalBuildVersion: iOS 17.0; macOS 14.0; tvOS 17.0.
+	SupplementalBuildVersion *string `plist:"SUPPLEMENTAL_BUILD_VERSION,omitempty" json:"SUPPLEMENTAL_BUILD_VERSION,omitempty"`
+	// SupplementalOSVersionExtra: iOS 17.0; macOS 14.0; tvOS 17.0.
+	SupplementalOSVersionExtra *string `plist:"SUPPLEMENTAL_OS_VERSION_EXTRA,omitempty" json:"SUPPLEMENTAL_OS_VERSION_EXTRA,omitempty"`
 	// IMEI: iOS not in User Enrollment; not macOS, tvOS, visionOS.
 	IMEI *string `plist:"IMEI,omitempty" json:"IMEI,omitempty"`
 	// MEID: iOS not in User Enrollment; not macOS, tvOS, visionOS.
 	MEID     *string `plist:"MEID,omitempty" json:"MEID,omitempty"`
-	LANGUAGE *string `plist:"LANGUAGE,omitempty" json:"LANGUAGE,omitempty"`
-	// MDMCANREQUESTSOFTWAREUPDATE: default false; iOS 17.0; macOS 14.0; not tvOS, visionOS, watchOS.
-	MDMCANREQUESTSOFTWAREUPDATE *bool `plist:"MDM_CAN_REQUEST_SOFTWARE_UPDATE,omitempty" json:"MDM_CAN_REQUEST_SOFTWARE_UPDATE,omitempty"`
-	// PAIRINGTOKEN: not iOS, macOS, tvOS, visionOS.
-	PAIRINGTOKEN mdm.Secret `plist:"PAIRING_TOKEN,omitempty" json:"PAIRING_TOKEN,omitempty"`
-	// SOFTWAREUPDATEDEVICEID: iOS 17.4; macOS 14.4; not tvOS.
-	SOFTWAREUPDATEDEVICEID *string `plist:"SOFTWARE_UPDATE_DEVICE_ID,omitempty" json:"SOFTWARE_UPDATE_DEVICE_ID,omitempty"`
-	// MDMCANREQUESTPSSOCONFIG: default false; macOS 26.0; not iOS, tvOS, visionOS, watchOS.
-	MDMCANREQUESTPSSOCONFIG *bool `plist:"MDM_CAN_REQUEST_PSSO_CONFIG,omitempty" json:"MDM_CAN_REQUEST_PSSO_CONFIG,omitempty"`
-	// MANDATORYSOFTWAREUPDATEREQUIRED: default false; macOS 26.1; not iOS, tvOS, visionOS, watchOS.
-	MANDATORYSOFTWAREUPDATEREQUIRED *bool          `plist:"MANDATORY_SOFTWARE_UPDATE_REQUIRED,omitempty" json:"MANDATORY_SOFTWARE_UPDATE_REQUIRED,omitempty"`
+	Language *string `plist:"LANGUAGE,omitempty" json:"LANGUAGE,omitempty"`
+	// MDMCanRequestSoftwareUpdate: default false; iOS 17.0; macOS 14.0; not tvOS, visionOS, watchOS.
+	MDMCanRequestSoftwareUpdate *bool `plist:"MDM_CAN_REQUEST_SOFTWARE_UPDATE,omitempty" json:"MDM_CAN_REQUEST_SOFTWARE_UPDATE,omitempty"`
+	// PairingToken: not iOS, macOS, tvOS, visionOS.
+	PairingToken mdm.Secret `plist:"PAIRING_TOKEN,omitempty" json:"PAIRING_TOKEN,omitempty"`
+	// SoftwareUpdateDeviceID: iOS 17.4; macOS 14.4; not tvOS.
+	SoftwareUpdateDeviceID *string `plist:"SOFTWARE_UPDATE_DEVICE_ID,omitempty" json:"SOFTWARE_UPDATE_DEVICE_ID,omitempty"`
+	// MDMCanRequestPSSOConfig: default false; macOS 26.0; not iOS, tvOS, visionOS, watchOS.
+	MDMCanRequestPSSOConfig *bool `plist:"MDM_CAN_REQUEST_PSSO_CONFIG,omitempty" json:"MDM_CAN_REQUEST_PSSO_CONFIG,omitempty"`
+	// MandatorySoftwareUpdateRequired: default false; macOS 26.1; not iOS, tvOS, visionOS, watchOS.
+	MandatorySoftwareUpdateRequired *bool          `plist:"MANDATORY_SOFTWARE_UPDATE_REQUIRED,omitempty" json:"MANDATORY_SOFTWARE_UPDATE_REQUIRED,omitempty"`
 	Extra                           map[string]any `plist:"-" json:"-"` // what the fields cannot hold
 }
 
