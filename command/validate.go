@@ -7,12 +7,16 @@ import (
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/schema"
+	"github.com/gomdm/applemdm/profile"
 )
 
 // Validate checks a command, typed or raw, against Apple's schema and a target: whether its keys are there and right, and
 // whether the target's platform, system, supervision, enrollment, channel and access rights allow it. What is not known of
 // the target is not held against it; of a command that the schema does not know, nothing is. [Prepare] does the same when a
 // command is queued, and a store when it is offered: see [Order.Relax].
+//
+// Of an InstallProfile it also says what the profile in it has against the target, if that can be read: as warnings, because
+// devices pass over much of it.
 func Validate(c Command, t schema.Target) schema.Findings {
 	message, err := encode(c)
 	if err != nil {
@@ -20,7 +24,24 @@ func Validate(c Command, t schema.Target) schema.Findings {
 	}
 	dict := message["Command"].(map[string]any)
 	kind, _ := dict["RequestType"].(string)
-	return inspect(kind, dict).Check(t)
+	found := inspect(kind, dict).Check(t)
+	if payload, ok := dict["Payload"].([]byte); ok && kind == "InstallProfile" {
+		found = append(found, inside(payload, t)...)
+	}
+	return found
+}
+
+// inside checks the profile that an InstallProfile brings.
+func inside(payload []byte, t schema.Target) schema.Findings {
+	parsed, err := profile.Parse(payload)
+	if err != nil { // encrypted, or nothing that we know: the device may know better
+		return nil
+	}
+	found := parsed.Profile.Validate(t).Relaxed(schema.AllRules)
+	for i := range found {
+		found[i].Path = strings.TrimSuffix("Payload."+found[i].Path, ".")
+	}
+	return found
 }
 
 // envelope are keys of the Command dictionary that every command may have.

@@ -215,6 +215,23 @@ func Validate(p Payload, t schema.Target) schema.Findings {
 	return schema.Inspect(form.(described).Schema(), keys).Add(combine(p.PayloadType(), keys)).Check(t)
 }
 
+// repeats reports whether the payload is of a type that the platform takes one of (key multiple of the schema), and an
+// earlier one of the profile is, too. Other profiles may hold more; nobody here knows.
+func (p *Profile) repeats(i int, platform schema.Platform) bool {
+	d, ok := p.Payloads[i].(described)
+	if !ok {
+		return false
+	}
+	os := d.Schema().Support.On(platform)
+	if os == nil || os.Multiple != schema.False {
+		return false
+	}
+	return slices.ContainsFunc(p.Payloads[:i], func(other Payload) bool {
+		o, ok := other.(described)
+		return ok && o.Schema() == d.Schema()
+	})
+}
+
 // Validate checks the profile against Apple's schema and a target: its own keys, and every payload by [Validate]. Paths of
 // payloads begin with "PayloadContent[0]".
 func (p *Profile) Validate(t schema.Target) schema.Findings {
@@ -222,6 +239,10 @@ func (p *Profile) Validate(t schema.Target) schema.Findings {
 	top["PayloadContent"] = []any{map[string]any{}}
 	out := schema.Check(&toplevelSchema, top, t)
 	for i, payload := range p.Payloads {
+		if p.repeats(i, t.Platform) {
+			out = append(out, schema.Finding{Rule: schema.RuleCombination, Path: joined(i, ""), Warning: true,
+				Text: "a second payload of a type of which a device takes one"})
+		}
 		for _, f := range Validate(payload, t) {
 			f.Path = joined(i, f.Path)
 			out = append(out, f)
