@@ -98,7 +98,7 @@ func (s *Service) begin(now *Situation, r *Request, m *Authenticate, kind Kind) 
 		device.Arrival = kind.arrival()
 	}
 	device.ID, device.Channel, device.State = r.ID, r.Channel, mdm.Pending
-	device.Topic, device.Device = m.Topic, m.Device
+	device.Topic, device.Device, device.Rights = m.Topic, m.Device, 0
 	device.AuthenticatedAt = r.At
 	device.AwaitingConfiguration, device.EnrolledAt, device.EndReason = false, zeroTime, ""
 	device.EndedAt = zeroTime

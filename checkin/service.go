@@ -20,6 +20,10 @@ type Service struct {
 	// Topics says whether a push topic is ours. A device with another one cannot be woken, so its Authenticate is
 	// refused. Nil: every topic is.
 	Topics func(topic string) bool
+	// Rights says which access rights the MDM profile holds with which a device enrolled or renewed: no message tells. It is
+	// asked when the profile is in place, with the request of the first TokenUpdate. Nil, or 0: not known, and then no command
+	// is refused for lack of a right.
+	Rights func(r *Request) mdm.AccessRights
 	// Users says whether a user channel is to be managed. Nil: every one is.
 	Users func(id mdm.EnrollmentID, who mdm.Identifiers) bool
 	// Readopt says whether a device whose enrollment ended may come back with a TokenUpdate, as after a restore from a

@@ -15,6 +15,24 @@ import (
 	"github.com/gomdm/applemdm/mdm/identity"
 )
 
+// No message tells the access rights: the server knows what it put into the profile.
+func TestRights(t *testing.T) {
+	k := newKit(t)
+	granted := mdm.AllRights
+	k.service.Rights = func(*checkin.Request) mdm.AccessRights { return granted }
+	first := k.issued(mdm.PurposeEnroll, "")
+	k.must(phone, first, authenticate())
+	assert.Zero(t, k.rows[phone].Rights)
+	k.must(phone, first, tokenUpdate("token"))
+	assert.Equal(t, mdm.AllRights, k.rows[phone].Rights)
+	granted = mdm.InspectProfiles
+	renewed := k.issued(mdm.PurposeRenew, phone.Device)
+	k.must(phone, renewed, authenticate())
+	assert.Equal(t, mdm.AllRights, k.rows[phone].Rights, "the old profile is in place until the TokenUpdate")
+	k.must(phone, renewed, tokenUpdate("token"))
+	assert.Equal(t, mdm.InspectProfiles, k.rows[phone].Rights)
+}
+
 func TestEnrollment(t *testing.T) {
 	k := newKit(t)
 	cert := k.issued(mdm.PurposeEnroll, "")

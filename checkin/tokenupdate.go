@@ -81,6 +81,9 @@ func (s *Service) complete(device *mdm.Enrollment, r *Request, m *TokenUpdate, p
 		e = r.arrived(device.Arrival, device, "")
 	}
 	device.State = mdm.Enrolled
+	if s.Rights != nil {
+		device.Rights = s.Rights(r)
+	}
 	device.AwaitingConfiguration = awaiting // absent is false on the first TokenUpdate after Authenticate
 	plan.Events = append(plan.Events, e)
 	bound := r.arrived(mdm.EventCertificateBound, device, "")
