@@ -14,6 +14,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 const maxAPIBody = 1 << 20
@@ -205,7 +206,24 @@ func (a *app) sendCommand(ctx context.Context, r *http.Request) (any, error) {
 	if len(receipt.Refused) > 0 {
 		return nil, mdm.Errorf(mdm.Malformed, "quickstart", "not queued: %w", receipt.Refused[0].Err)
 	}
-	return map[string]any{"uuid": receipt.UUID}, nil
+	return map[string]any{"uuid": receipt.UUID, "warnings": a.warnings(ctx, req.Device, c)}, nil
+}
+
+// warnings are what Apple's schema has to say about a command that was queued all the same.
+func (a *app) warnings(ctx context.Context, id mdm.EnrollmentID, c command.Command) []string {
+	out := []string{}
+	e, err := a.stores.Roster.Enrollment(ctx, id)
+	if err != nil {
+		return out
+	}
+	device, err := a.stores.Roster.Enrollment(ctx, id.DeviceID())
+	if err != nil {
+		return out
+	}
+	for _, f := range command.Validate(c, schema.TargetOf(e, device)) {
+		out = append(out, f.String())
+	}
+	return out
 }
 
 func (a *app) command(ctx context.Context, id mdm.EnrollmentID, text string) (command.Command, error) {

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gomdm/applemdm/checkin"
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/scep"
@@ -154,6 +156,8 @@ func (a *app) wire(pusher push.Pusher) error {
 		Validator: validator,
 		Pusher:    pusher,
 		Logger:    a.log,
+		// The enrollment profile grants every right; so no command is refused for lack of one.
+		Checkin: checkin.Service{Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights }},
 	})
 	return err
 }

@@ -97,6 +97,7 @@ func (t *tour) run(ctx context.Context) error {
 		{"DeviceInformation for all of them", t.information},
 		{"InstallProfile", t.installProfile},
 		{"NotNow, then success", t.notNow},
+		{"a command that a Mac does not have", t.refuse},
 		{"an Error", t.fail},
 		{"a duplicate answer", t.duplicate},
 		{"renew an identity", t.renew},

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/mdm/schema"
 	"github.com/gomdm/applemdm/profile"
 )
 
@@ -91,6 +93,26 @@ func (t *tour) notNow(ctx context.Context) error {
 		return err
 	}
 	t.check("NotNow, then success", t.tablet, "acknowledged after 1 NotNow", fmt.Sprintf("%s after %d NotNow", e.State, e.Deferrals))
+	return nil
+}
+
+// refuse queues what a Mac cannot do, as JSON: the reason comes back, and the device never sees it.
+func (t *tour) refuse(ctx context.Context) error {
+	c, err := command.DecodeJSON([]byte(`{"RequestType": "EnableLostMode", "Message": "Please call", "PhoneNumber": "555"}`))
+	if err != nil {
+		return err
+	}
+	receipt, err := t.stores.Command.Enqueue(ctx, command.Order{Command: c, To: mdm.IDs(id(t.mac))})
+	if err != nil {
+		return err
+	}
+	got := fmt.Sprintf("%d queued", receipt.Queued)
+	if len(receipt.Refused) == 1 {
+		var findings schema.Findings
+		errors.As(receipt.Refused[0].Err, &findings)
+		got += ", " + findings.Error()
+	}
+	t.check("a command for others", t.mac, "0 queued, platform: not on macOS", got)
 	return nil
 }
 

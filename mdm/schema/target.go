@@ -1,7 +1,7 @@
 package schema
 
 import (
-	"fmt"
+	"encoding/binary"
 	"hash/fnv"
 	"strconv"
 	"strings"
@@ -134,8 +134,13 @@ func Right(word string) mdm.AccessRights { return rights[word] }
 // Digest is a number that is the same for equal targets, and another one for others, most probably. Stores keep it with
 // a command, and check it again when what they know of the device has changed.
 func (t Target) Digest() int64 {
+	b := make([]byte, 0, 64)
+	b = append(b, t.Platform...)
+	b = append(b, 0)
+	b = append(b, t.OSVersion...)
+	b = append(b, 0, byte(t.Channel), byte(t.Supervised), byte(t.SharedIPad), byte(t.Automated), byte(t.UserApproved))
+	b = binary.BigEndian.AppendUint32(b, uint32(t.Rights))
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s\x00%d\x00%d\x00%d\x00%d\x00%d\x00%d", t.Platform, t.OSVersion, t.Channel, t.Rights,
-		t.Supervised, t.SharedIPad, t.Automated, t.UserApproved)
+	_, _ = h.Write(b) // a hash takes everything
 	return int64(h.Sum64())
 }

@@ -116,7 +116,9 @@ $("send").addEventListener("submit", async (event) => {
   $("sendError").hidden = true;
   const kind = $("kind").value;
   try {
-    await call("POST", "/api/commands", { Device: selected, Command: kind === "raw" ? $("raw").value : kind });
+    const sent = await call("POST", "/api/commands", { Device: selected, Command: kind === "raw" ? $("raw").value : kind });
+    $("sendError").textContent = sent.warnings.length ? "Queued, but: " + sent.warnings.slice(0, 5).join("; ") : "";
+    $("sendError").hidden = !sent.warnings.length;
   } catch (e) {
     $("sendError").textContent = e.message;
     $("sendError").hidden = false;
