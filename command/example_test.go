@@ -208,3 +208,13 @@ func ExampleService() {
 	fmt.Println(mdm.CodeOf(err))
 	// Output: forbidden
 }
+
+// An application of your own is installed by a manifest, which is a property list at a URL.
+func ExampleManifest() {
+	manifest := command.Manifest{Items: []command.ManifestItem{{
+		Assets: []command.ManifestAsset{{Kind: command.ManifestAssetKindSoftwarePackage, URL: "https://example.com/app.ipa"}},
+	}}}
+	data, err := schema.EncodePlist(manifest)
+	fmt.Println(strings.Contains(string(data), "<string>software-package</string>"), err)
+	// Output: true <nil>
+}

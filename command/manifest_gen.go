@@ -41,10 +41,10 @@ type ManifestAsset struct {
 	Kind       ManifestAssetKind `plist:"kind" json:"kind"`
 	MD5        *string           `plist:"md5,omitempty" json:"md5,omitempty"`
 	MD5Size    *int64            `plist:"md5-size,omitempty" json:"md5-size,omitempty"`
-	Md5s       []string          `plist:"md5s,omitempty" json:"md5s,omitempty"`
+	MD5s       []string          `plist:"md5s,omitempty" json:"md5s,omitempty"`
 	SHA256     *string           `plist:"sha256,omitempty" json:"sha256,omitempty"`
 	SHA256Size *int64            `plist:"sha256-size,omitempty" json:"sha256-size,omitempty"`
-	Sha256s    []string          `plist:"sha256s,omitempty" json:"sha256s,omitempty"`
+	SHA256s    []string          `plist:"sha256s,omitempty" json:"sha256s,omitempty"`
 	URL        string            `plist:"url" json:"url"`
 	// NeedsShine: default false; not iOS, macOS, tvOS, visionOS, watchOS.
 	NeedsShine *bool          `plist:"needs-shine,omitempty" json:"needs-shine,omitempty"`

@@ -17,7 +17,7 @@ var initialisms = map[string]bool{
 
 // words are compounds that Apple writes in small letters.
 var words = map[string]string{
-	"SERIAL": "Serial", "PRODUCT": "Product", "VERSION": "Version", "LANGUAGE": "Language",
+	"md5s": "MD5s", "sha256s": "SHA256s", "SERIAL": "Serial", "PRODUCT": "Product", "VERSION": "Version", "LANGUAGE": "Language",
 	"softwareupdate": "SoftwareUpdate", "bootstraptoken": "BootstrapToken", "psso": "PSSO", "filevault": "FileVault", "diskmanagement": "DiskManagement", "caldav": "CalDAV",
 	"carddav": "CardDAV", "screensharing": "ScreenSharing", "webcontent": "WebContent", "useridentity": "UserIdentity", "dep": "DEP",
 	"lom": "LOM", "usernameandpassword": "UserNameAndPassword", "applecare": "AppleCare", "iphone": "IPhone", "ipad": "IPad", "itunes": "ITunes",

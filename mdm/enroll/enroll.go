@@ -7,7 +7,6 @@
 package enroll
 
 import (
-	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/schema"
 )
@@ -28,12 +27,12 @@ func Errors() map[string]any {
 // MachineInfo has what fits.
 func ParseMachineInfo(plist []byte) (*MachineInfo, error) {
 	const op = "enroll.ParseMachineInfo"
-	var dict map[string]any
-	if err := plistx.Unmarshal(plist, &dict); err != nil {
+	info := &MachineInfo{}
+	wrong, err := schema.DecodePlist(plist, info)
+	if err != nil {
 		return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
 	}
-	info := &MachineInfo{}
-	if wrong := schema.Decode(dict, info); len(wrong) > 0 {
+	if len(wrong) > 0 {
 		return info, mdm.Errorf(mdm.Malformed, op, "%w", wrong)
 	}
 	return info, nil

@@ -8,8 +8,9 @@
 //
 // The same tables can draw a form, or check a document of your own.
 //
-// [Encode], [Decode], [EncodeJSON] and [DecodeJSON] turn the generated types into property list values and JSON and back,
-// with nothing lost: keys that a type does not know are kept in its field Extra.
+// [EncodePlist], [DecodePlist], [EncodeJSON] and [DecodeJSON] turn the generated types into property lists and JSON and back,
+// with nothing lost: keys that a type does not know are kept in its field Extra. [Encode] and [Decode] do so with trees of
+// values.
 package schema
 
 // Kind is the type of a value, as Apple's schema names it.
