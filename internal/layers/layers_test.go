@@ -22,6 +22,7 @@ const module = "github.com/gomdm/applemdm"
 var floors = [][]string{
 	{".", "mdm", "internal/plistx", "internal/cms"},
 	{"mdm/schema"},
+	{"internal/synth"},
 	{"mdm/identity", "mdm/event", "mdm/scep", "mdm/setup", "profile", "push"},
 	{"checkin", "command", "mdm/enroll", "push/apns"},
 	{"mdm/ddm"},

@@ -153,16 +153,23 @@ func (i *inspector) key(k *Key, value any, at int) {
 		return
 	}
 	i.limits(k, value, at)
-	form := k
-	if k.Up > 0 { // formed like an enclosing one
-		form = i.keys[len(i.keys)-1-k.Up]
-	}
+	form := Form(i.keys)
 	switch v := value.(type) {
 	case map[string]any:
 		i.inside(form, v, at)
 	case []any:
 		i.items(form, v, at)
 	}
+}
+
+// Form returns the key that says how the last one of open is formed: itself, or an enclosing one. open are the keys from the
+// outermost on.
+func Form(open []*Key) *Key {
+	at := len(open) - 1
+	for open[at].Up > 0 {
+		at -= open[at].Up
+	}
+	return open[at]
 }
 
 func (i *inspector) inside(k *Key, dict map[string]any, at int) {
@@ -220,19 +227,22 @@ func (i *inspector) union(k *Key, item any, at int) {
 
 // limits inspects what a single value may be.
 func (i *inspector) limits(k *Key, value any, at int) {
-	if len(k.Enum) > 0 {
-		text := textOf(value)
-		if !slices.Contains(k.Enum, text) {
-			i.note(RuleEnum, "not one of %s", listed(k.Enum))
+	text := textOf(value)
+	inList := slices.Contains(k.Enum, text)
+	x, isNumber := number(value)
+	switch {
+	case inList: // a list beside a range has what is allowed besides, as 0 for never
+	case k.Range != nil && isNumber:
+		if !k.Range.Holds(x) {
+			i.note(RuleRange, "not %s", k.Range)
 		}
-		for n := range k.Values {
-			if k.Values[n].Value == text {
-				i.condition(at, &i.out.conditions[at].support, k.Values[n].Support, false)
-			}
-		}
+	case len(k.Enum) > 0:
+		i.note(RuleEnum, "not one of %s", listed(k.Enum))
 	}
-	if x, ok := number(value); ok && k.Range != nil && !k.Range.Holds(x) {
-		i.note(RuleRange, "not %s", k.Range)
+	for n := range k.Values {
+		if k.Values[n].Value == text {
+			i.condition(at, &i.out.conditions[at].support, k.Values[n].Support, false)
+		}
 	}
 	if s, ok := value.(string); ok && k.Format != "" && !pattern(k.Format).MatchString(s) {
 		i.note(RuleFormat, "it does not match %s", k.Format)

@@ -56,7 +56,7 @@ type Key struct {
 	Secret   bool   // a password, a token, a private key
 	Default  string // what the client takes if the key is absent, as text; empty: nothing is said
 	Enum     []string
-	Range    *Range
+	Range    *Range // of a number; where there is an Enum, too, either will do
 	MinItems int    // of an array
 	MaxItems int    // of an array; 0: no limit
 	Format   string // a regular expression (RE2) that a string matches from end to end
