@@ -38,7 +38,7 @@ func queries() string {
 		"ModemFirmwareVersion", "ICCID", "BluetoothMAC", "WiFiMAC", "CurrentCarrierNetwork", "SIMCarrierNetwork", "SubscriberCarrierNetwork",
 		"CarrierSettingsVersion", "PhoneNumber", "CurrentMCC", "CurrentMNC", "SubscriberMCC", "SubscriberMNC", "EASDeviceIdentifier", "ModelNumber",
 		"TimeZone", "SoftwareUpdateDeviceID", "SupplementalBuildVersion", "SupplementalOSVersionExtra", "LocalHostName", "HostName"} {
-		all.WriteString(str(key, "a value of "+key+" here"))
+		all.WriteString(str(key, "the value of "+key+" on this very device, I say"))
 	}
 	for _, key := range []string{"IsSupervised", "IsDeviceLocatorServiceEnabled", "IsActivationLockEnabled", "IsDoNotDisturbInEffect", "IsCloudBackupEnabled",
 		"IsMDMLostModeEnabled", "DataRoamingEnabled", "VoiceRoamingEnabled", "PersonalHotspotEnabled", "IsRoaming", "IsNetworkTethered", "IsMultiUser",

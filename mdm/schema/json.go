@@ -161,13 +161,16 @@ func parseJSON(data []byte, plain bool) (map[string]any, error) {
 	if len(data) > maxJSON {
 		return nil, mdm.Errorf(mdm.Malformed, op, "larger than %d bytes", maxJSON)
 	}
-	p := &parser{d: json.NewDecoder(bytes.NewReader(data)), plain: plain}
-	p.d.UseNumber()
-	tree, err := p.value(0, false)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	tree, err := parse(d, 0)
 	if err == nil {
-		if _, more := p.d.Token(); more != io.EOF {
+		if _, more := d.Token(); more != io.EOF {
 			err = errors.New("more than one value")
 		}
+	}
+	if err == nil && !plain {
+		tree, err = untag(tree)
 	}
 	if err != nil {
 		return nil, mdm.Errorf(mdm.Malformed, op, "%w", redact(err))
@@ -188,15 +191,9 @@ func redact(err error) error {
 	return err
 }
 
-// parser reads JSON token by token, so that depth and doubled keys are seen.
-type parser struct {
-	d     *json.Decoder
-	plain bool // nothing is tagged
-}
-
-// value reads one value. An object is left as it is, as raw, if it must not be taken for a tagged value.
-func (p *parser) value(depth int, asRaw bool) (any, error) {
-	token, err := p.d.Token()
+// parse reads one value, token by token, so that depth and doubled keys are seen.
+func parse(d *json.Decoder, depth int) (any, error) {
+	token, err := d.Token()
 	if err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
@@ -208,14 +205,10 @@ func (p *parser) value(depth int, asRaw bool) (any, error) {
 	}
 	switch v := token.(type) {
 	case json.Delim:
-		switch {
-		case v == '[':
-			return p.array(depth)
-		case asRaw:
-			dict, err := p.dictionary(depth)
-			return raw(dict), err
+		if v == '{' {
+			return parseObject(d, depth)
 		}
-		return p.object(depth)
+		return parseArray(d, depth)
 	case json.Number:
 		return parseNumber(string(v))
 	}
@@ -238,41 +231,23 @@ func parseNumber(text string) (any, error) {
 	return x, nil
 }
 
-func (p *parser) array(depth int) (any, error) {
+func parseArray(d *json.Decoder, depth int) (any, error) {
 	list := []any{}
-	for p.d.More() {
-		item, err := p.value(depth+1, false)
+	for d.More() {
+		item, err := parse(d, depth+1)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, item)
 	}
-	_, err := p.d.Token()
+	_, err := d.Token()
 	return list, err
 }
 
-func (p *parser) object(depth int) (any, error) {
-	dict, err := p.dictionary(depth)
-	if err != nil || p.plain {
-		return dict, err
-	}
-	if inner, ok := dict[tagObject].(raw); ok && len(dict) == 1 {
-		return map[string]any(inner), nil
-	} else if ok { // a key that is only called like that
-		if dict[tagObject], err = untag(inner); err != nil {
-			return nil, err
-		}
-	}
-	return untag(dict)
-}
-
-// raw is an object whose form may be that of a tagged value and is none.
-type raw map[string]any
-
-func (p *parser) dictionary(depth int) (map[string]any, error) {
+func parseObject(d *json.Decoder, depth int) (any, error) {
 	dict := map[string]any{}
-	for p.d.More() {
-		token, err := p.d.Token()
+	for d.More() {
+		token, err := d.Token()
 		if err != nil {
 			return nil, err
 		}
@@ -280,11 +255,11 @@ func (p *parser) dictionary(depth int) (map[string]any, error) {
 		if _, twice := dict[key]; twice || !ok {
 			return nil, errors.New("an object with the same key twice")
 		}
-		if dict[key], err = p.value(depth+1, key == tagObject && !p.plain); err != nil {
+		if dict[key], err = parse(d, depth+1); err != nil {
 			return nil, err
 		}
 	}
-	_, err := p.d.Token()
+	_, err := d.Token()
 	return dict, err
 }
 
@@ -354,24 +329,67 @@ func has(dict map[string]any, key string) bool {
 	return ok
 }
 
-// untag returns what tag was given. The values inside of dict are untagged already.
-func untag(dict map[string]any) (any, error) {
-	switch {
-	case len(dict) != 1:
-	case has(dict, tagData):
-		if text, ok := dict[tagData].(string); ok {
-			if b, err := base64.StdEncoding.DecodeString(text); err == nil {
-				return b, nil
+// untag returns what tag was given.
+func untag(v any) (any, error) {
+	switch v := v.(type) {
+	case []any:
+		for i, item := range v {
+			inner, err := untag(item)
+			if err != nil {
+				return nil, err
+			}
+			v[i] = inner
+		}
+	case map[string]any:
+		if len(v) == 1 {
+			switch {
+			case has(v, tagData):
+				return untagData(v[tagData])
+			case has(v, tagDate):
+				return untagDate(v[tagDate])
+			case has(v, tagObject):
+				return untagObject(v[tagObject])
 			}
 		}
-		return nil, errors.New("a $data that is no base64")
-	case has(dict, tagDate):
-		if text, ok := dict[tagDate].(string); ok {
-			if t, err := time.Parse(time.RFC3339, text); err == nil {
-				return t.UTC(), nil
-			}
+		return untagValues(v)
+	}
+	return v, nil
+}
+
+func untagValues(dict map[string]any) (any, error) {
+	for key, item := range dict {
+		inner, err := untag(item)
+		if err != nil {
+			return nil, err
 		}
-		return nil, errors.New("a $date that is no date")
+		dict[key] = inner
 	}
 	return dict, nil
+}
+
+func untagData(v any) (any, error) {
+	text, ok := v.(string)
+	b, err := base64.StdEncoding.DecodeString(text)
+	if !ok || err != nil {
+		return nil, errors.New("a $data that is no base64")
+	}
+	return b, nil
+}
+
+func untagDate(v any) (any, error) {
+	text, ok := v.(string)
+	t, err := time.Parse(time.RFC3339, text)
+	if !ok || err != nil {
+		return nil, errors.New("a $date that is no date")
+	}
+	return t.UTC(), nil
+}
+
+// untagObject returns a dictionary that only looks like a tagged value.
+func untagObject(v any) (any, error) {
+	dict, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New("an $object that is no object")
+	}
+	return untagValues(dict)
 }

@@ -59,9 +59,9 @@ func (p *plan) add(t reflect.Type, at []int) {
 			p.union = f.Tag.Get("union")
 		case name == "-" && f.Name == "Extra" && f.Type == extraType && len(at) == 0:
 			p.extra = i
-		case name == "-" || !f.IsExported():
 		case f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct:
 			p.add(f.Type, index)
+		case name == "-" || !f.IsExported():
 		default:
 			if name == "" {
 				name = f.Name
