@@ -83,7 +83,7 @@ func ExampleValidate() {
 	phone := schema.Target{Platform: schema.IOS, OSVersion: "16.5", Channel: mdm.DeviceChannel, Supervised: schema.False, Rights: mdm.InspectProfiles | mdm.Erase}
 	erase := command.EraseDevice{
 		ObliterationBehavior: new(command.EraseDeviceObliterationBehaviorAlways),
-		ReturnToService:      &command.EraseDeviceReturnToService{Enabled: true},
+		ReturnToService:      &command.EraseDeviceReturnToService{Enabled: true, WiFiProfileData: []byte("a profile")},
 	}
 	for _, f := range command.Validate(erase, phone) {
 		fmt.Println(f)

@@ -71,7 +71,7 @@ var setFirmwarePasswordSchema = schema.Object{
 	Support: setFirmwarePasswordSupport,
 	Keys: []schema.Key{
 		{Name: "CurrentPassword", Kind: schema.String, Secret: true},
-		{Name: "NewPassword", Kind: schema.String, Required: true, Secret: true},
+		{Name: "NewPassword", Kind: schema.String, Required: true, Secret: true, Empty: true},
 		{Name: "AllowOroms", Kind: schema.Boolean, Default: "false"},
 	},
 }

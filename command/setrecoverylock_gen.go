@@ -41,6 +41,6 @@ var setRecoveryLockSchema = schema.Object{
 	},
 	Keys: []schema.Key{
 		{Name: "CurrentPassword", Kind: schema.String, Secret: true},
-		{Name: "NewPassword", Kind: schema.String, Required: true, Secret: true},
+		{Name: "NewPassword", Kind: schema.String, Required: true, Secret: true, Empty: true},
 	},
 }

@@ -177,7 +177,7 @@ const (
 	TypeExchangeActiveSync            = "com.apple.eas.account"
 	TypeEducation                     = "com.apple.education"
 	TypeExchangeWebServices           = "com.apple.ews.account"
-	TypeExtensibleSSOKerberos         = "com.apple.extensiblesso"
+	TypeExtensibleSSO                 = "com.apple.extensiblesso"
 	TypeParentalControlsContentFilter = "com.apple.familycontrols.contentfilter"
 	TypeParentalControlsTimeLimits    = "com.apple.familycontrols.timelimits.v2"
 	TypeFileProvider                  = "com.apple.fileproviderd"

@@ -150,7 +150,7 @@ func TestUnknownKeysOfPayloadsSurvive(t *testing.T) {
 func TestEveryKeyOfAProfile(t *testing.T) {
 	t.Parallel()
 	p := &profile.Profile{Identifier: "com.example", TargetDeviceType: 5, Scope: profile.ScopeUser, RemovalDisallowed: true,
-		ConsentText: map[string]string{"default": "Agree?"}, Extra: map[string]any{"NewKey": "x"}, Payloads: []profile.Payload{&profile.WiFi{}}}
+		ConsentText: map[string]string{"default": "Agree?"}, Extra: map[string]any{"NewKey": "x"}, Payloads: []profile.Payload{&profile.WiFi{SSIDStr: new("s")}}}
 	data, err := p.Encode()
 	require.NoError(t, err)
 	parsed, err := profile.Parse(data)

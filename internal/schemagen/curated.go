@@ -223,9 +223,26 @@ var corrections = map[string]func(*document) error{
 		k.kind, k.keys, k.node, k.item = "array", nil, newNode(), &item
 		return nil
 	},
+	// An empty password is none: that is how it is cleared.
+	"mdm/commands/passcode.firmware.set.yaml": mayBeEmpty("NewPassword"),
+	"mdm/commands/passcode.recovery.set.yaml": mayBeEmpty("NewPassword"),
 	// These are a string or an array of strings.
 	"mdm/profiles/com.apple.security.scep.yaml": func(doc *document) error { return alternativeNames(doc, "PayloadContent", "SubjectAltName") },
 	"mdm/profiles/com.apple.security.acme.yaml": func(doc *document) error { return alternativeNames(doc, "SubjectAltName") },
+}
+
+func mayBeEmpty(name string) func(*document) error {
+	return func(doc *document) error {
+		k, err := find(doc.keys, name)
+		if err != nil {
+			return err
+		}
+		if k.kind != "string" || !k.required {
+			return fmt.Errorf("the key %s is no required string now", name)
+		}
+		k.empty = true
+		return nil
+	}
 }
 
 func alternativeNames(doc *document, path ...string) error {

@@ -382,6 +382,7 @@ func (w *writer) key(k *key, named bool) {
 	add(true, "Kind: schema.%s", kinds[k.kind])
 	add(k.required, "Required: true")
 	add(k.secret, "Secret: true")
+	add(k.empty, "Empty: true")
 	add(k.def != "", "Default: %q", k.def)
 	add(k.rng != nil, "Range: %s", k.rng.literal())
 	add(k.minItems > 0, "MinItems: %d", k.minItems)

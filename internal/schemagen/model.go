@@ -23,6 +23,7 @@ type key struct {
 	kind     string // string, integer, real, boolean, date, data, array, dictionary, any
 	required bool
 	secret   bool
+	empty    bool // an empty string has a meaning
 	def      string
 	enum     []string
 	rng      *rng

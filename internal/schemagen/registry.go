@@ -60,22 +60,26 @@ func (p *pkg) typeRegistry(w *writer, wire, name, iface string) {
 	}
 	w.line("}")
 	w.line("\n// The types of %ss.\nconst (", name)
-	seen := map[string]bool{}
+	names := map[string]string{}
 	for _, u := range p.by(wire) {
-		if !seen[u.doc.name] {
-			w.line("Type%s = %q", typeConst(u), u.doc.name)
-		}
-		seen[u.doc.name] = true
+		names[u.doc.name] = shared(names[u.doc.name], u.root)
+	}
+	for _, kind := range sorted(names) {
+		w.line("Type%s = %q", names[kind], kind)
 	}
 	w.line(")")
 }
 
-// typeConst is the name of a type without what tells apart those that share it.
-func typeConst(u *unit) string {
-	if strings.HasPrefix(u.root, "MCX") {
-		return "MCX"
+// shared is what the names of forms of one type begin with: MCXWiFi and MCXMobility are MCX.
+func shared(a, b string) string {
+	if a == "" {
+		return b
 	}
-	return u.root
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return a[:n]
 }
 
 func (p *pkg) by(wire string) []*unit {

@@ -115,7 +115,7 @@ func (i *inspector) dictionary(keys []Key, dict map[string]any, at int) {
 			continue
 		}
 		i.at(k.Name, func() {
-			if !ok || k.Required && value == "" {
+			if !ok || k.Required && !k.Empty && value == "" {
 				i.condition(at, &i.out.conditions[at].support, k.Support, true)
 				return
 			}

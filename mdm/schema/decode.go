@@ -66,9 +66,10 @@ func decode(dict map[string]any, v any, json bool) Mismatches {
 
 // decoder fills values, and remembers where it is and what went wrong.
 type decoder struct {
-	json  bool // dates and data are strings
-	path  []string
-	wrong Mismatches
+	json     bool // dates and data are strings
+	optional bool // the field that is being filled may be absent
+	path     []string
+	wrong    Mismatches
 }
 
 func (d *decoder) fail(want string) bool {
@@ -98,7 +99,10 @@ func (d *decoder) dictionary(dict map[string]any, v reflect.Value) {
 		if !ok || value == nil {
 			continue
 		}
-		if d.in(f.key, func() bool { return d.value(value, v.FieldByIndex(f.index), f.text) }) {
+		if d.in(f.key, func() bool {
+			d.optional = f.omit
+			return d.value(value, v.FieldByIndex(f.index), f.text)
+		}) {
 			placed++
 			continue
 		}
@@ -299,7 +303,7 @@ func (d *decoder) secret(from any, v reflect.Value, text bool) bool {
 			return d.fail("string")
 		}
 		v.Set(reflect.ValueOf(mdm.SecretString(s)))
-		return s != "" // an empty one cannot be told from none: it is kept aside
+		return s != "" || !d.optional // an empty one that may be absent cannot be told from none: it is kept aside
 	}
 	b, ok := d.data(from)
 	if !ok {

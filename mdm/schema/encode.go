@@ -73,7 +73,7 @@ func (e encoder) keys(v reflect.Value) (map[string]any, error) {
 			continue
 		}
 		from := v.FieldByIndex(f.index)
-		if f.omit && isScalar(from.Kind()) && from.IsZero() {
+		if f.omit && from.IsZero() && (isScalar(from.Kind()) || from.Type() == secretType) {
 			continue
 		}
 		value, err := e.value(from, f.text)
@@ -227,6 +227,8 @@ func (e encoder) data(b []byte) any {
 
 func (e encoder) secret(s mdm.Secret, text bool) (any, error) {
 	switch {
+	case s.IsZero() && text:
+		return "", nil // of a required key; an optional one is not written
 	case s.IsZero():
 		return nil, nil
 	case e.noSecret:

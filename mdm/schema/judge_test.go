@@ -152,7 +152,7 @@ func TestWarnings(t *testing.T) {
 // A reason is given once, where it begins, not for everything inside of it.
 func TestFindingsAreNotRepeated(t *testing.T) {
 	t.Parallel()
-	erase := command.EraseDevice{ReturnToService: &command.EraseDeviceReturnToService{Enabled: true, ShouldRetryEnrollment: new(true), BootstrapToken: mdm.SecretString("b")}}
+	erase := command.EraseDevice{ReturnToService: &command.EraseDeviceReturnToService{Enabled: true, WiFiProfileData: []byte{1}, ShouldRetryEnrollment: new(true), BootstrapToken: mdm.SecretString("b")}}
 	found := command.Validate(erase, with(iPhone, version("16.0")))
 	require.Len(t, found, 1, "%s", found)
 	assert.Equal(t, "ReturnToService", found[0].Path)

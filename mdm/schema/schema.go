@@ -54,6 +54,7 @@ type Key struct {
 	Kind     Kind
 	Required bool
 	Secret   bool   // a password, a token, a private key
+	Empty    bool   // an empty string has a meaning of its own, and is not a missing one
 	Default  string // what the client takes if the key is absent, as text; empty: nothing is said
 	Enum     []string
 	Range    *Range // of a number; where there is an Enum, too, either will do
