@@ -16,6 +16,9 @@ func (s *Service) authenticate(r *Request, m *Authenticate) func(*Situation) (Pl
 			classify = Classify
 		}
 		kind := classify(now, r, m)
+		if now.Device == nil { // whatever a Classifier says, there is nothing to repeat or to renew
+			kind = New
+		}
 		switch kind {
 		case Repeat:
 			return s.repeat(now, r, m), nil

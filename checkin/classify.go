@@ -29,7 +29,8 @@ func (k Kind) String() string {
 }
 
 // Classifier decides what an Authenticate is. It runs in the store's transaction: it must be quick and have no side
-// effects. The caller is admitted already, so its certificate is nobody else's.
+// effects. The caller is admitted already, so its certificate is nobody else's. Of a device that is not known everything is
+// New, whatever it says.
 type Classifier func(s *Situation, r *Request, m *Authenticate) Kind
 
 // Classify is the default Classifier. It goes by evidence, the strongest first: the certificate and for what it was
