@@ -30,13 +30,24 @@
 // The exceptions that Apple makes: EraseDevice is answered once, if at all ([Presumed]); Acknowledged may only mean that
 // a device has accepted a command, or that it has done a part of it.
 //
+// # Types and checks
+//
+// Every command of Apple's schema is a struct, as [DeviceLock], and every answer, as [DeviceInformationResponse]; each is in a
+// file of its name. Optional keys are pointers: new("text") makes one, and schema.Or reads one. Keys that a type does not know
+// go into its field Extra and come out again. [EncodeJSON] and [DecodeJSON] are the same in JSON.
+//
+// A command that cannot work is refused, with the key and the rule: what is wrong for everybody by [Prepare], what is wrong
+// for one target by [Item.Check], when it is queued and, if more is known of the device by then, when it is offered. [Validate]
+// tells beforehand. An order can relax each rule. What a device says of itself is learned on the way ([Learn]).
+//
 // # The parts
 //
 //   - [Command] is what to do: the types of this package, a type of your own, or any property list as [Raw].
 //   - [Service] takes a report and makes one call of an [Exchanger] of it. Package mdm/server calls it.
 //   - [Store] is what is asked of a database, in three interfaces: [Exchanger], [Enqueuer], [Inspector].
 //   - [Prepare], [Eligible], [Overdue], [Compare] and [Status.Final] are the rules that all stores share.
-//   - [ParseResult] and [DecodeResult] read what a device answered. Raw reports are kept, so that this can wait.
+//   - [ParseResult], [DecodeResponse] and [DecodeResult] read what a device answered. Raw reports are kept, so that this can
+//     wait. [Advise] says what an error means for the command.
 //
 // The rules are those of Apple's "Mobile Device Management Protocol Reference" and of its device management
 // documentation; the keys are those of Apple's published schema.

@@ -2,7 +2,6 @@ package command_test
 
 import (
 	"encoding/json"
-	"errors"
 	"maps"
 	"testing"
 
@@ -136,7 +135,7 @@ func TestWrongTypesAnywhere(t *testing.T) {
 			require.NoError(t, err)
 			response, err := command.DecodeResponse(kind, data)
 			var wrong schema.Mismatches
-			require.True(t, errors.As(err, &wrong), "%s: %s", kind, path)
+			require.ErrorAs(t, err, &wrong, "%s: %s", kind, path)
 			assert.Equal(t, path, wrong[0].Path, kind)
 			require.Equal(t, want, describe(response), "%s: %s", kind, path)
 		}

@@ -1,5 +1,9 @@
 // Package profile makes and reads configuration profiles.
 //
+// Every payload of Apple's schema is a struct, as [WiFi]; each is in a file of its name. Optional keys are pointers, and keys
+// that a type does not know go into its field Extra. [Validate] and [Profile.Validate] check them for a device before it sees
+// them; [EncodeJSON] and [DecodeJSON] are the same in JSON.
+//
 // A [Profile] is a list of payloads under a header; [Profile.Encode] writes it as a property list, byte for byte the same
 // for the same value, and [Parse] reads it back, plain or signed. [CMSSigner] signs.
 //

@@ -2,7 +2,6 @@ package profile_test
 
 import (
 	"encoding/json"
-	"errors"
 	"maps"
 	"testing"
 
@@ -180,7 +179,7 @@ func TestPayloadSecrets(t *testing.T) {
 	assert.Contains(t, string(text), "TOP-SECRET", "asked for by name, it is there")
 	_, err = profile.DecodeJSON([]byte(`{"PayloadType":"com.apple.wifi.managed","SSID_STR":1}`))
 	var wrong schema.Mismatches
-	assert.True(t, errors.As(err, &wrong))
+	assert.ErrorAs(t, err, &wrong)
 	_, err = profile.DecodeJSON([]byte(`{}`))
 	assert.Equal(t, mdm.Malformed, mdm.CodeOf(err))
 	other, err := profile.DecodeJSON([]byte(`{"PayloadType":"com.example.own","Data":{"$data":"AAE="}}`))

@@ -16,7 +16,7 @@ type writer struct {
 	bytes.Buffer
 }
 
-func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+func (w *writer) line(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) } // a buffer takes everything
 
 // source writes the file of a unit.
 func (u *unit) source() ([]byte, error) {

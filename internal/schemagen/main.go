@@ -72,8 +72,8 @@ func run(from, to string, check bool) error {
 	if check && len(changed) > 0 {
 		return fmt.Errorf("%d files differ from what the schema gives: %s", len(changed), strings.Join(changed, ", "))
 	}
-	fmt.Printf("schemagen: %d files, %d changed\n", len(files), len(changed))
-	return nil
+	_, err = fmt.Fprintf(os.Stdout, "schemagen: %d files, %d changed\n", len(files), len(changed))
+	return err
 }
 
 // generated lists the files of an earlier run.

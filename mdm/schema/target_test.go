@@ -1,7 +1,6 @@
 package schema_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -109,7 +108,7 @@ func TestFindings(t *testing.T) {
 	assert.Contains(t, err.Error(), "and 3 more")
 	assert.NotContains(t, err.Error(), "Key0", "warnings are none")
 	var found schema.Findings
-	assert.True(t, errors.As(fmt.Errorf("wrapped: %w", err), &found))
+	assert.ErrorAs(t, fmt.Errorf("wrapped: %w", err), &found)
 	require.NoError(t, many[:1].Err())
 	require.NoError(t, schema.Findings(nil).Err())
 	assert.Equal(t, "enum: wrong", schema.Finding{Rule: schema.RuleEnum, Text: "wrong"}.String())

@@ -1,7 +1,6 @@
 package storagetest
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/stretchr/testify/assert"
@@ -86,7 +85,7 @@ func refusedByTheSchema(w *world) {
 	assert.Equal(w, told.id, receipt.Refused[0].Enrollment)
 	assert.Equal(w, mdm.Forbidden, mdm.CodeOf(receipt.Refused[0].Err))
 	var findings schema.Findings
-	require.True(w, errors.As(receipt.Refused[0].Err, &findings), "the reason can be read")
+	require.ErrorAs(w, receipt.Refused[0].Err, &findings, "the reason can be read")
 	assert.Equal(w, schema.RuleSupervised, findings.Rules())
 	told.expect(told.idle(), "")
 	silent.expect(silent.idle(), receipt.UUID)
@@ -100,7 +99,7 @@ func userByItsDevice(w *world) {
 	require.Len(w, receipt.Refused, 1)
 	assert.Equal(w, user.id, receipt.Refused[0].Enrollment)
 	var findings schema.Findings
-	require.True(w, errors.As(receipt.Refused[0].Err, &findings))
+	require.ErrorAs(w, receipt.Refused[0].Err, &findings)
 	assert.Equal(w, schema.RuleChannel, findings.Rules())
 	assert.Equal(w, 1, w.enqueue(to(profiles(), user)).Queued)
 
