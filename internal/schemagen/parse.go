@@ -215,7 +215,8 @@ func (p *parser) key(n *yaml.Node) (*key, error) {
 		case "format":
 			k.format, err = p.pattern(v)
 		case "combinetype":
-			k.combine, err = p.oneOf(v, "boolean-or", "boolean-and", "number-min", "number-max", "enum-first", "enum-last", "first",
+			k.combine, err = p.oneOf(v, "boolean-or", "boolean-and", "number-min", "number-max", "enum-first", "enum-last",
+				"enum-lowest", "enum-highest", "first",
 				"array-append", "set-union", "set-intersection")
 		case "assettypes":
 			k.assets, err = p.words(v)
