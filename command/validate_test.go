@@ -1,7 +1,6 @@
 package command_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -22,7 +21,7 @@ func TestCheckOfAPreparedCommand(t *testing.T) {
 	err := item.Check(aPhone)
 	assert.Equal(t, mdm.Forbidden, mdm.CodeOf(err))
 	var findings schema.Findings
-	require.True(t, errors.As(err, &findings))
+	require.ErrorAs(t, err, &findings)
 	assert.Equal(t, schema.RuleSupervised, findings.Rules())
 	require.NoError(t, item.Check(schema.Target{}), "nothing is known")
 
@@ -81,7 +80,7 @@ func TestTyped(t *testing.T) {
 	assert.Equal(t, mdm.Malformed, mdm.CodeOf(err))
 	typed, err = command.Typed(raw(`<key>RequestType</key><string>DeviceLock</string><key>Message</key><integer>1</integer>`))
 	var wrong schema.Mismatches
-	require.True(t, errors.As(err, &wrong))
+	require.ErrorAs(t, err, &wrong)
 	assert.Equal(t, schema.Mismatches{{Path: "Message", Want: "string"}}, wrong)
 	_, item := prepared(t, command.Order{Command: typed, Relax: schema.RuleType})
 	assert.Equal(t, uint64(1), decoded(t, item.Body)["Command"].(dict)["Message"], "it goes out as it came")
