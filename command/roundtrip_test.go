@@ -101,6 +101,47 @@ func TestEveryResponse(t *testing.T) {
 	assert.GreaterOrEqual(t, answers, 35)
 }
 
+// Documents that are files of their own.
+func TestEveryDocument(t *testing.T) {
+	t.Parallel()
+	for _, v := range []interface{ Schema() *schema.Object }{&command.Manifest{}, &command.PasswordHash{}} {
+		for _, instance := range []map[string]any{synth.Full(v.Schema()), synth.Minimal(v.Schema())} {
+			want := tree(t, instance)
+			data, err := plistx.Marshal(want)
+			require.NoError(t, err)
+			wrong, err := schema.DecodePlist(data, v)
+			require.NoError(t, err)
+			assert.Empty(t, wrong)
+			assert.Empty(t, synth.Extras(v))
+			assert.Equal(t, want, describe(v))
+			text, err := schema.EncodeJSON(v)
+			require.NoError(t, err)
+			require.NoError(t, json.Unmarshal(text, v))
+			assert.Equal(t, want, describe(v))
+			assert.NoError(t, schema.Check(v.Schema(), want, schema.Target{}).Err())
+		}
+	}
+}
+
+// An answer that the schema lists no keys of has what the device sent, and a form in JSON.
+func TestOtherResponse(t *testing.T) {
+	t.Parallel()
+	data, err := plistx.Marshal(dict{"Status": "Acknowledged", "CommandUUID": "U", "Data": []byte{1}, "Key": "value"})
+	require.NoError(t, err)
+	response, err := command.DecodeResponse("DeviceConfigured", data)
+	require.NoError(t, err)
+	want := &command.OtherResponse{Type: "DeviceConfigured", Extra: dict{"Data": []byte{1}, "Key": "value"}}
+	assert.Equal(t, want, response)
+	text, err := json.Marshal(response)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"Data":{"$data":"AQ=="},"Key":"value"}`, string(text))
+	again := command.NewResponse("DeviceConfigured")
+	require.NoError(t, json.Unmarshal(text, again))
+	assert.Equal(t, want, again)
+	assert.Nil(t, command.New("OfNextYear"))
+	assert.Equal(t, "OfNextYear", command.NewResponse("OfNextYear").RequestType())
+}
+
 // describe returns a typed value as its tree, secrets revealed.
 func describe(v any) any {
 	dict, err := schema.Encode(v)

@@ -22,9 +22,15 @@ type Response interface {
 
 // OtherResponse answers a command of which the schema lists no keys of an answer, or which it does not know.
 type OtherResponse struct {
-	Type  string
-	Extra map[string]any // what the answer holds besides the keys of every report
+	Type  string         `plist:"-"`
+	Extra map[string]any `plist:"-"` // what the answer holds besides the keys of every report
 }
+
+// MarshalJSON writes the keys as JSON; see schema.MarshalJSON.
+func (r OtherResponse) MarshalJSON() ([]byte, error) { return schema.MarshalJSON(r) }
+
+// UnmarshalJSON reads what MarshalJSON writes; Type stays as it is.
+func (r *OtherResponse) UnmarshalJSON(data []byte) error { return schema.UnmarshalJSON(data, r) }
 
 // RequestType is Type.
 func (r *OtherResponse) RequestType() string { return r.Type }
