@@ -1,6 +1,8 @@
 package command
 
 import (
+	"bytes"
+
 	"github.com/gomdm/applemdm/mdm"
 )
 
@@ -10,8 +12,10 @@ import (
 // its serial number above all, is not learned; neither is anything from a report that cannot be read.
 func Learn(d *mdm.Device, requestType string, raw []byte) bool {
 	before := *d
-	switch requestType {
-	case "DeviceInformation":
+	switch key := learnedFrom[requestType]; {
+	case key == "" || !bytes.Contains(raw, []byte(key)): // both forms of a property list spell keys out: spare the reading
+		return false
+	case requestType == "DeviceInformation":
 		var r DeviceInformationResponse
 		if DecodeResult(raw, &r) != nil {
 			return false
@@ -26,18 +30,19 @@ func Learn(d *mdm.Device, requestType string, raw []byte) bool {
 		}
 		learnTruth(&d.Supervised, q.IsSupervised)
 		learnTruth(&d.SharedIPad, q.IsMultiUser)
-	case "SecurityInfo":
+	default:
 		var r SecurityInfoResponse
 		if DecodeResult(raw, &r) != nil || r.SecurityInfo.ManagementStatus == nil {
 			return false
 		}
 		learnTruth(&d.Automated, r.SecurityInfo.ManagementStatus.EnrolledViaDEP)
 		learnTruth(&d.UserApproved, r.SecurityInfo.ManagementStatus.UserApprovedEnrollment)
-	default:
-		return false
 	}
 	return *d != before
 }
+
+// learnedFrom has the commands whose answers are learned from, and a key that those answers have.
+var learnedFrom = map[string]string{"DeviceInformation": "QueryResponses", "SecurityInfo": "ManagementStatus"}
 
 // maxLearned is the longest text that is learned, in bytes.
 const maxLearned = 255
