@@ -26,6 +26,7 @@ type condition struct {
 	parent  int     // the condition around it; -1 for the first
 	support Support // with all that is inherited
 	missing bool    // the key is required and absent: wrong where it is supported
+	passed  bool    // devices pass over it where it is not supported: to be known, no more
 }
 
 // Inspect reads a dictionary, as [Encode] makes it or as a property list decodes. It follows every key that is described;
@@ -64,7 +65,7 @@ func (i *Inspection) Check(t Target) Findings {
 		failed[n] = above
 		for _, f := range c.judge(t) {
 			if above&f.Rule == 0 {
-				f.Path = c.path
+				f.Path, f.Warning = c.path, f.Warning || c.passed
 				out = append(out, f)
 			}
 			failed[n] |= f.Rule
@@ -240,8 +241,9 @@ func (i *inspector) limits(k *Key, value any, at int) {
 		i.note(RuleEnum, "not one of %s", listed(k.Enum))
 	}
 	for n := range k.Values {
-		if k.Values[n].Value == text {
-			i.condition(at, &i.out.conditions[at].support, k.Values[n].Support, false)
+		if k.Values[n].Value == text { // as a query of DeviceInformation: what a device does not have, it leaves out of its answer
+			own := i.condition(at, &i.out.conditions[at].support, k.Values[n].Support, false)
+			i.out.conditions[own].passed = own != at
 		}
 	}
 	if s, ok := value.(string); ok && k.Format != "" && !pattern(k.Format).MatchString(s) {

@@ -72,8 +72,7 @@ func TestRules(t *testing.T) {
 		{"a user command to the device channel", schema.RuleChannel, "", command.InviteToProgram{ProgramID: "com.apple.cloudvpp", InvitationURL: "u"}, mac, with(mac, userChannel)},
 		{"a device command to a user of a Shared iPad", schema.RuleChannel, "", lock, with(iPhone, sharedUser), with(iPhone, sharedIPad)},
 		{"a missing access right", schema.RuleRights, "", command.EraseDevice{}, with(iPhone, without(mdm.Erase)), iPhone},
-		{"a query that needs another right", schema.RuleRights, "Queries[0]", ask("WiFiMAC"), with(iPhone, without(mdm.QueryNetwork)), iPhone},
-		{"the first query needs none", 0, "", ask("UDID"), with(iPhone, without(mdm.QueryNetwork|mdm.QueryDevice)), iPhone},
+		{"a query that a device would leave out of its answer", 0, "", ask("ProvisioningUDID"), iPhone, mac},
 		{"a system that is too old", schema.RuleVersion, "", command.EnableLostMode{Message: new("m")}, with(iPhone, version("9.2.1")), with(iPhone, version("9.3"))},
 		{"a key that is too new", schema.RuleVersion, "ReturnToService", returns, with(iPhone, version("16.7")), with(iPhone, version("17.0"))},
 		{"a removed command", schema.RuleRemoved, "", command.ScheduleOSUpdateScan{}, with(mac, version("27.0")), with(mac, version("14.0"))},
@@ -123,6 +122,9 @@ func TestRules(t *testing.T) {
 // The rules that only warn.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
+	ask := func(q command.DeviceInformationQuery) command.DeviceInformation {
+		return command.DeviceInformation{Queries: []command.DeviceInformationQuery{"UDID", q}}
+	}
 	for _, tt := range []struct {
 		name   string
 		rule   schema.Rules
@@ -130,6 +132,8 @@ func TestWarnings(t *testing.T) {
 		value  any
 		target schema.Target
 	}{
+		{"a query that needs another right", schema.RuleRights, "Queries[1]", ask("WiFiMAC"), with(iPhone, without(mdm.QueryNetwork))},
+		{"a query of another platform", schema.RulePlatform, "Queries[1]", ask("ProvisioningUDID"), iPhone},
 		{"deprecated", schema.RuleDeprecated, "Settings[0]", command.Settings{Settings: []command.Setting{{VoiceRoaming: &command.SettingsVoiceRoaming{Enabled: true}}}}, iPhone},
 		{"an unknown key", schema.RuleUnknown, "New", command.ProfileList{Extra: dict{"New": 1}}, iPhone},
 		{"an unknown command", schema.RuleUnknown, "RequestType", command.Raw(`<plist version="1.0"><dict><key>RequestType</key><string>New</string></dict></plist>`), iPhone},

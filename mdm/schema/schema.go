@@ -76,7 +76,8 @@ type Key struct {
 
 	// Support has what differs from the enclosing value. A system that is not in it is as there.
 	Support Support
-	// Values has the support of single values of Enum, where it differs.
+	// Values has the support of single values of Enum, where it differs. Devices pass over a value that they do not support,
+	// as a query of DeviceInformation, so a check only warns.
 	Values []Value
 }
 
