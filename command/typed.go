@@ -127,21 +127,15 @@ func EncodeJSON(c Command) ([]byte, error) {
 	if err != nil {
 		return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
 	}
-	var typed Command
-	if _, ours := c.(described); ours {
-		typed = c
-	} else if kind, _ := message["Command"].(map[string]any)["RequestType"].(string); New(kind) != nil {
-		typed = New(kind) // so that every value has the form of its key
-		dict := message["Command"].(map[string]any)
-		delete(dict, "RequestType")
-		_ = schema.Decode(dict, typed) // what does not fit is in Extra
-	}
+	dict := message["Command"].(map[string]any)
+	kind, _ := dict["RequestType"].(string)
+	typed := New(kind)
 	if typed == nil {
-		return schema.EncodeJSON(struct {
-			Extra map[string]any `plist:"-"`
-		}{message["Command"].(map[string]any)})
+		return schema.EncodeTreeJSON(dict)
 	}
-	return schema.EncodeJSONWith(typed, map[string]any{"RequestType": typed.RequestType()})
+	delete(dict, "RequestType")
+	_ = schema.Decode(dict, typed) // so that every value has the form of its key; what does not fit is in Extra
+	return schema.EncodeJSONWith(typed, map[string]any{"RequestType": kind})
 }
 
 // DecodeJSON reads a command from the form of [EncodeJSON]: a pointer to the type of its RequestType. One that the schema

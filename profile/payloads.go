@@ -142,9 +142,7 @@ func EncodeJSON(p Payload) ([]byte, error) {
 		kind := p.PayloadType()
 		if p = typed(kind, dict); p == nil { // unknown to the schema: every value says itself what it is
 			dict["PayloadType"] = kind
-			return schema.EncodeJSON(struct {
-				Extra map[string]any `plist:"-"`
-			}{dict})
+			return schema.EncodeTreeJSON(dict)
 		}
 		_ = schema.Decode(dict, p)
 	}

@@ -47,6 +47,13 @@ func EncodeJSONWith(v any, more map[string]any) ([]byte, error) {
 	return FormatJSON(dict)
 }
 
+// EncodeTreeJSON is EncodeJSON for a dictionary of which no type says what its values are: all data and dates are tagged.
+func EncodeTreeJSON(dict map[string]any) ([]byte, error) {
+	return EncodeJSON(struct {
+		Extra map[string]any `plist:"-"`
+	}{dict})
+}
+
 // MarshalJSON is [EncodeJSON], but fails with [mdm.ErrSecret] if v holds a secret. The generated types implement
 // json.Marshaler by it.
 func MarshalJSON(v any) ([]byte, error) {
