@@ -40,7 +40,7 @@ func Inspect(o *Object, dict map[string]any) *Inspection {
 	return i.out
 }
 
-// Add puts further findings in front of those of the inspection, as those about keys that go together.
+// Add returns the inspection with further findings that hold for every target, as those about keys that go together.
 func (i *Inspection) Add(found Findings) *Inspection {
 	return &Inspection{found: slices.Concat(i.found, found), conditions: i.conditions}
 }
