@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -215,7 +216,9 @@ func (i *inspector) union(k *Key, item any, at int) {
 	name, _ := dict["Item"].(string)
 	for n := range k.Union {
 		if k.Union[n].Name == name {
-			i.key(&k.Union[n], item, at)
+			keys := maps.Clone(dict)
+			delete(keys, "Item") // it belongs to the union
+			i.key(&k.Union[n], keys, at)
 			return
 		}
 	}
@@ -229,8 +232,11 @@ func (i *inspector) union(k *Key, item any, at int) {
 // limits inspects what a single value may be.
 func (i *inspector) limits(k *Key, value any, at int) {
 	text := textOf(value)
-	inList := slices.Contains(k.Enum, text)
 	x, isNumber := number(value)
+	if k.Kind == Real {
+		text = wordOf(k.Enum, x)
+	}
+	inList := slices.Contains(k.Enum, text)
 	switch {
 	case inList: // a list beside a range has what is allowed besides, as 0 for never
 	case k.Range != nil && isNumber:
@@ -301,6 +307,16 @@ func textOf(v any) string {
 	}
 	if n, ok := integer(v); ok {
 		return strconv.FormatInt(n, 10)
+	}
+	return ""
+}
+
+// wordOf returns the word for a real, which a list may write in more than one way, as "1.0".
+func wordOf(words []string, x float64) string {
+	for _, word := range words {
+		if y, err := strconv.ParseFloat(word, 64); err == nil && x == y {
+			return word
+		}
 	}
 	return ""
 }

@@ -7,15 +7,21 @@ import (
 )
 
 // Condition is a rule about keys that go together, which Apple states in prose only. Make one with [OneOf], [AnyOf],
-// [AtMostOne], [Needs] or [Excludes].
+// [AtMostOne], [Needs], [Excludes] or [Not].
 type Condition struct {
 	keys   []string
-	others []string
+	others []string // of Not: values
 	at     string
-	key    string
-	values []string
+	tests  []test
 	kind   combination
 	warn   bool
+}
+
+// test says for which dictionaries a condition is: those in which the key has one of the values, or is there at all.
+type test struct {
+	key    string
+	values []string
+	unless bool // the others
 }
 
 type combination uint8
@@ -26,6 +32,7 @@ const (
 	atMostOne
 	needs
 	excludes
+	not
 )
 
 // OneOf wants exactly one of the keys.
@@ -47,6 +54,12 @@ func Excludes(key string, others ...string) Condition {
 	return Condition{kind: excludes, keys: []string{key}, others: others}
 }
 
+// Not wants that key, if it is there, has none of these values, as text. Mostly it goes with [Condition.If]: a value that
+// another key rules out. To forbid the wrong values, not to ask for the right one, leaves values of other types alone.
+func Not(key string, values ...string) Condition {
+	return Condition{kind: not, keys: []string{key}, others: values}
+}
+
 // In says which dictionaries a condition is about: a path from the top as "ReturnToService", with "[]" for every item of an
 // array, as "Settings[]", and "*" for every key, as "Services.*[]". Without it is about the top.
 func (c Condition) In(path string) Condition {
@@ -54,9 +67,21 @@ func (c Condition) In(path string) Condition {
 	return c
 }
 
-// If restricts a condition to dictionaries in which a key has one of these values, as text: "true" for a boolean.
+// If restricts a condition to dictionaries in which a key has one of these values, as text: "true" for a boolean. An array
+// has the values of its items. Without values it is enough that the key is there. Every If and Unless has to hold.
 func (c Condition) If(key string, values ...string) Condition {
-	c.key, c.values = key, values
+	return c.with(test{key: key, values: values})
+}
+
+// Unless restricts a condition to the dictionaries that [Condition.If] would leave out: the key is absent, or has another
+// value.
+func (c Condition) Unless(key string, values ...string) Condition {
+	return c.with(test{key: key, values: values, unless: true})
+}
+
+// with copies the tests: conditions that come from the same one do not share them.
+func (c Condition) with(t test) Condition {
+	c.tests = append(slices.Clone(c.tests), t)
 	return c
 }
 
@@ -121,11 +146,25 @@ func under(at, key string) string {
 }
 
 func (c Condition) applies(dict map[string]any) bool {
-	if c.key == "" {
-		return true
+	for _, t := range c.tests {
+		if t.holds(dict) == t.unless {
+			return false
+		}
 	}
-	value, ok := dict[c.key]
-	return ok && slices.Contains(c.values, textOf(value))
+	return true
+}
+
+func (t test) holds(dict map[string]any) bool {
+	value, ok := dict[t.key]
+	return ok && (len(t.values) == 0 || isOneOf(value, t.values))
+}
+
+// isOneOf reports whether a value, or an item of an array, is one of these, as text.
+func isOneOf(value any, texts []string) bool {
+	if list, ok := value.([]any); ok {
+		return slices.ContainsFunc(list, func(item any) bool { return slices.Contains(texts, textOf(item)) })
+	}
+	return slices.Contains(texts, textOf(value))
 }
 
 func (c Condition) check(at string, dict map[string]any) Findings {
@@ -141,6 +180,8 @@ func (c Condition) check(at string, dict map[string]any) Findings {
 		return c.missing(at, dict)
 	case c.kind == excludes && len(there) > 0:
 		return c.surplus(at, dict)
+	case c.kind == not && len(there) > 0 && isOneOf(dict[c.keys[0]], c.others):
+		return Findings{c.finding(under(at, c.keys[0]), "the value cannot be there%s", c.reason())}
 	case (c.kind == oneOf || c.kind == anyOf) && len(there) == 0:
 		return Findings{c.finding(at, "one of %s is needed%s", names, c.reason())}
 	case (c.kind == oneOf || c.kind == atMostOne) && len(there) > 1:
@@ -173,11 +214,24 @@ func (c Condition) surplus(at string, dict map[string]any) Findings {
 	return out
 }
 
+// reason names the keys of the tests and what the condition says of them; the values are the rule's own.
 func (c Condition) reason() string {
-	if c.key == "" {
+	var parts []string
+	for _, t := range c.tests {
+		word := " is "
+		if t.unless {
+			word = " is not "
+		}
+		values := strings.Join(t.values, " or ")
+		if values == "" {
+			values = "there"
+		}
+		parts = append(parts, t.key+word+values)
+	}
+	if parts == nil {
 		return ""
 	}
-	return " where " + c.key + " is " + strings.Join(c.values, " or ")
+	return " where " + strings.Join(parts, " and ")
 }
 
 func (c Condition) finding(at, format string, args ...any) Finding {

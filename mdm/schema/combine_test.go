@@ -3,6 +3,7 @@ package schema_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -28,6 +29,15 @@ func TestCombine(t *testing.T) {
 		{"one excludes another", schema.Excludes("A", "B"), []dict{{"A": 1}, {"B": 1}}, dict{"A": 1, "B": 1}, "B"},
 		{"with a value", schema.Needs("", "B").If("Type", "x", "y"), []dict{{}, {"Type": "z"}, {"Type": "x", "B": 1}}, dict{"Type": "y"}, "B"},
 		{"with a truth", schema.Needs("", "B").If("On", "true"), []dict{{"On": false}, {"On": "yes"}}, dict{"On": true}, "B"},
+		{"with a key", schema.Needs("", "B").If("A"), []dict{{}, {"A": nil, "B": 1}}, dict{"A": nil}, "B"},
+		{"with a value of a list", schema.Needs("", "B").If("List", "x"), []dict{{"List": []any{"y", 1, nil}}, {"List": dict{}}}, dict{"List": []any{"y", "x"}}, "B"},
+		{"with two values", schema.Needs("", "B").If("A", "1").If("C", "2"), []dict{{"A": "1"}, {"C": "2"}, {"A": "1", "C": "3"}}, dict{"A": "1", "C": "2"}, "B"},
+		{"without a value", schema.Needs("", "B").Unless("Off", "true"), []dict{{"Off": true}, {"B": 1}}, dict{"Off": false}, "B"},
+		{"without a key", schema.Needs("", "B").Unless("Off", "true"), []dict{{"Off": true}}, dict{}, "B"},
+		{"with one value, without another", schema.Needs("", "B").If("A", "1").Unless("C", "2"), []dict{{}, {"A": "1", "C": "2"}}, dict{"A": "1", "C": "3"}, "B"},
+		{"a value ruled out", schema.Not("B", "false").If("A", "true"),
+			[]dict{{}, {"A": true}, {"A": true, "B": true}, {"A": true, "B": 0}, {"A": true, "B": nil}, {"B": false}}, dict{"A": true, "B": false}, "B"},
+		{"a number ruled out", schema.Not("B", "192", "521"), []dict{{"B": uint64(256)}, {"B": dict{}}}, dict{"B": int64(521)}, "B"},
 		{"with a number", schema.Needs("", "B").If("N", "2"), []dict{{"N": uint64(1)}}, dict{"N": uint64(2)}, "B"},
 		{"inside", schema.OneOf("A").In("Inner"), []dict{{}, {"Inner": dict{"A": 1}}, {"Inner": "text"}}, dict{"Inner": dict{}}, "Inner"},
 		{"in items", schema.Needs("A", "B").In("List[]"), []dict{{}, item(dict{"A": 1, "B": 1}), {"List": "text"}, {"List": []any{"text", nil}}}, item(dict{"A": 1}), "List[0].B"},
@@ -51,6 +61,48 @@ func TestCombine(t *testing.T) {
 			assert.NoError(t, schema.Combine(tt.bad, []schema.Condition{tt.condition.Warn()}).Err())
 		})
 	}
+}
+
+// Two conditions that are made of one do not see each other's tests.
+func TestConditionsAreApart(t *testing.T) {
+	t.Parallel()
+	one := schema.Needs("", "B").If("A").If("C").If("D") // room behind the tests
+	x, y := one.If("E"), one.If("F")
+	assert.Len(t, schema.Combine(dict{"A": 1, "C": 1, "D": 1, "E": 1}, []schema.Condition{x}), 1)
+	assert.Empty(t, schema.Combine(dict{"A": 1, "C": 1, "D": 1, "E": 1}, []schema.Condition{y}))
+}
+
+// A text says what the rule says, and nothing of what was checked.
+func TestCombineSaysNoValues(t *testing.T) {
+	t.Parallel()
+	rules := []schema.Condition{
+		schema.OneOf("A", "B"), schema.AtMostOne("A", "B"), schema.Needs("A", "C"), schema.Excludes("A", "B"), schema.Not("A", "hunter2"),
+		schema.Needs("", "C").If("B").Unless("D", "x").In("Inner"),
+	}
+	found := schema.Combine(dict{"A": "hunter2", "B": "hunter2", "Inner": dict{"B": "hunter2", "D": "hunter2"}}, rules)
+	assert.Len(t, found, 6)
+	assert.NotContains(t, found.Error(), "hunter2")
+	assert.Equal(t, "the key is needed where B is there and D is not x", found[5].Text)
+}
+
+// Whatever stands in place of a dictionary, an array or a value: nothing panics, and what is not a dictionary has no findings.
+func TestCombineOddTypes(t *testing.T) {
+	t.Parallel()
+	for _, odd := range []any{nil, "text", true, 1, int64(-1), uint64(1), 0.5, []byte{1}, time.Now(), []any{nil, 1, []any{1}}, dict{}, dict{"x": nil}, struct{}{}} {
+		for _, at := range []string{"", "A", "A[]", "A[][]", "A.B", "A.*", "A.*[]", "A[].B[].C", "*"} {
+			for _, c := range []schema.Condition{
+				schema.OneOf("A", "B"), schema.AnyOf("A", "B"), schema.AtMostOne("A", "B"), schema.Needs("A", "B"), schema.Needs("", "B"),
+				schema.Excludes("A", "B"), schema.Not("A", "x"), schema.Needs("", "B").If("A", "x"), schema.Not("B", "x").Unless("A", "x"),
+			} {
+				assert.NotPanics(t, func() { schema.Combine(dict{"A": odd}, []schema.Condition{c.In(at)}) }, "%T at %q", odd, at)
+				assert.Empty(t, schema.Combine(dict{"A": odd}, []schema.Condition{schema.Not("A", "x").In(at)}), "%T at %q", odd, at)
+			}
+		}
+		_, isDict := odd.(dict)
+		assert.Equal(t, isDict, len(schema.Combine(dict{"A": odd}, []schema.Condition{schema.AnyOf("B").In("A")})) > 0, "%T", odd)
+	}
+	assert.Empty(t, schema.Combine(nil, []schema.Condition{schema.Needs("A", "B"), schema.Not("A", "x")}))
+	assert.Empty(t, schema.Combine(nil, nil))
 }
 
 func ExampleCombine() {
