@@ -183,6 +183,44 @@ func TestWrongTypesAnywhere(t *testing.T) {
 	}
 }
 
+// What is left out, empty or zero, at the end of a range or another value of a list stays what it is, and nothing is said
+// against it.
+func TestVariants(t *testing.T) {
+	t.Parallel()
+	check := func(what string, object *schema.Object, want map[string]any, v, again any) {
+		data, err := plistx.Marshal(want)
+		require.NoError(t, err, what)
+		wrong, err := schema.DecodePlist(data, v)
+		require.NoError(t, err, what)
+		require.Empty(t, wrong, what)
+		require.Empty(t, synth.Extras(v), what)
+		require.Equal(t, want, describe(v), what)
+		text, err := schema.EncodeJSON(v)
+		require.NoError(t, err, what)
+		wrong, err = schema.DecodeJSON(text, again)
+		require.NoError(t, err, what)
+		require.Empty(t, wrong, what)
+		require.Equal(t, want, describe(again), "%s, through JSON", what)
+		require.Empty(t, schema.Check(object, want, schema.Target{}), what)
+	}
+	n := 0
+	for _, kind := range command.RequestTypes() {
+		request, answer := command.SchemaOf(kind)
+		for what, instance := range synth.Variants(request) {
+			check(kind+": "+what, request, instance, command.New(kind), command.New(kind))
+			n++
+		}
+		if answer == nil {
+			continue
+		}
+		for what, instance := range synth.Variants(answer) {
+			check(kind+" answer: "+what, answer, instance, command.NewResponse(kind), command.NewResponse(kind))
+			n++
+		}
+	}
+	assert.Greater(t, n, 1000)
+}
+
 // What a type does not know is kept, at the top and inside.
 func TestUnknownKeysSurvive(t *testing.T) {
 	t.Parallel()

@@ -1,11 +1,12 @@
 // Package synth makes instances of what Apple's schema describes, for tests: with every key, with the required ones only,
-// and with every value of the wrong type in turn. It is deterministic.
+// with one place at a time changed, and with every value of the wrong type in turn. It is deterministic.
 package synth
 
 import (
 	"fmt"
 	"iter"
 	"math"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +27,9 @@ func Full(o *schema.Object) map[string]any {
 
 // Minimal returns an instance with the required keys only.
 func Minimal(o *schema.Object) map[string]any { return (&synth{}).dictionary(o.Keys) }
+
+// firstKey is the name of a free key.
+const firstKey = "first"
 
 // maxUp is how often a recursion is followed.
 const maxUp = 3
@@ -76,7 +80,7 @@ func (s *synth) inside(k *schema.Key) any {
 	case k.Keys != nil:
 		return s.dictionary(k.Keys)
 	case k.Value != nil:
-		return map[string]any{"first": s.value(k.Value), "second key": s.value(k.Value)}
+		return map[string]any{firstKey: s.value(k.Value), "second key": s.value(k.Value)}
 	}
 	return map[string]any{"Any": []any{"text", int64(7), map[string]any{"Deep": true}}}
 }
@@ -239,4 +243,114 @@ func another(k schema.Kind) any {
 		return int64(5)
 	}
 	return "of another type"
+}
+
+// Variants yields the full instance with one place at a time changed within what the schema allows, and what has changed: an
+// optional key is left out, every value of a list is taken, a number is at an end of its range, something is empty or false.
+// It goes where [Wrong] goes, and into the first of free keys. The tree changes with the next one.
+func Variants(o *schema.Object) iter.Seq2[string, map[string]any] {
+	return func(yield func(string, map[string]any) bool) {
+		if o.Free {
+			return
+		}
+		v := variants{yield: yield, whole: Full(o)}
+		v.dictionary(o.Keys, v.whole, "")
+	}
+}
+
+type variants struct {
+	yield func(string, map[string]any) bool
+	whole map[string]any
+	done  bool
+}
+
+func (v *variants) offer(what string) { v.done = v.done || !v.yield(what, v.whole) }
+
+func (v *variants) dictionary(keys []schema.Key, dict map[string]any, path string) {
+	for i := range keys {
+		k := &keys[i]
+		value, ok := dict[k.Name]
+		if !ok {
+			continue
+		}
+		at := k.Name
+		if path != "" {
+			at = path + "." + k.Name
+		}
+		if !k.Required {
+			delete(dict, k.Name)
+			v.offer(at + " left out")
+		}
+		v.value(k, value, at, func(x any) { dict[k.Name] = x })
+	}
+}
+
+// value changes a value, which set puts in its place.
+func (v *variants) value(k *schema.Key, value any, at string, set func(any)) {
+	for _, x := range allowed(k) {
+		if reflect.DeepEqual(x, value) {
+			continue
+		}
+		set(x)
+		v.offer(fmt.Sprintf("%s is %v", at, x))
+	}
+	set(value)
+	if k.Up > 0 {
+		return
+	}
+	switch in := value.(type) {
+	case map[string]any:
+		if k.Keys != nil {
+			v.dictionary(k.Keys, in, at)
+		} else if k.Value != nil {
+			v.value(k.Value, in[firstKey], at+"."+firstKey, func(x any) { in[firstKey] = x })
+		}
+	case []any:
+		if k.Item != nil && len(in) > 0 {
+			v.value(k.Item, in[0], at+"[0]", func(x any) { in[0] = x })
+		}
+		for i := range k.Union {
+			v.dictionary(k.Union[i].Keys, in[i].(map[string]any), at+"["+strconv.Itoa(i)+"]")
+		}
+	}
+}
+
+// allowed are values of a key that encodings may take for others: those of its list and the ends of its range, or what is empty,
+// zero or large.
+func allowed(k *schema.Key) []any {
+	var out []any
+	for _, word := range k.Enum {
+		out = append(out, typed(k.Kind, word))
+	}
+	listed := len(k.Enum) > 0 && k.Range == nil
+	switch {
+	case listed:
+	case k.Kind == schema.Boolean:
+		out = append(out, false, true)
+	case k.Kind == schema.Integer:
+		lo, hi := bounds(k.Range, math.MinInt64, 1<<62)
+		out = append(out, int64(lo), int64(hi))
+	case k.Kind == schema.Real:
+		lo, hi := bounds(k.Range, -1, 1e15)
+		out = append(out, lo, hi)
+	case k.Kind == schema.String && !k.Secret && k.Format == "" && (k.Empty || !k.Required):
+		out = append(out, "")
+	case k.Kind == schema.Data && !k.Secret:
+		out = append(out, []byte{})
+	case k.Kind == schema.Array && k.MinItems == 0:
+		out = append(out, []any{})
+	case k.Kind == schema.Dictionary && k.Keys == nil && k.Up == 0:
+		out = append(out, map[string]any{})
+	}
+	return out
+}
+
+func bounds(r *schema.Range, lo, hi float64) (float64, float64) {
+	if r != nil && !r.NoMin {
+		lo = r.Min
+	}
+	if r != nil && !r.NoMax {
+		hi = r.Max
+	}
+	return lo, hi
 }

@@ -98,6 +98,28 @@ func TestWrongTypesInDeclarations(t *testing.T) {
 	}
 }
 
+// What is left out, empty or zero, at the end of a range or another value of a list stays what it is, and nothing is said
+// against it.
+func TestVariantsOfDeclarations(t *testing.T) {
+	t.Parallel()
+	n := 0
+	for _, kind := range ddm.Types() {
+		object := ddm.New(kind).(described).Schema()
+		for what, instance := range synth.Variants(object) {
+			what = kind + ": " + what
+			wire, err := json.Marshal(&ddm.Declaration{Identifier: "i", ServerToken: "t", Payload: &ddm.Raw{Type: kind, Values: instance}})
+			require.NoError(t, err, what)
+			got, err := ddm.ParseDeclaration(wire)
+			require.NoError(t, err, what)
+			require.Empty(t, synth.Extras(got.Payload), what)
+			require.Equal(t, instance, describe(got.Payload), what)
+			require.Empty(t, schema.Check(object, instance, schema.Target{}), what)
+			n++
+		}
+	}
+	assert.Greater(t, n, 500)
+}
+
 func TestUnknownKeysOfDeclarationsSurvive(t *testing.T) {
 	t.Parallel()
 	for _, kind := range ddm.Types() {
