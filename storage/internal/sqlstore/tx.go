@@ -96,9 +96,6 @@ func (t *tx) send(ctx context.Context, commit bool, calls ...*Call) error {
 	return t.db.failed(t.conn.Send(ctx, all, commit))
 }
 
-// restart makes the turns of a transaction begin anew after what was pending has been sent.
-func (t *tx) read(v *turn) { v.at = 0 }
-
 // reader runs statements that change nothing, in a transaction or outside.
 type reader interface {
 	query(ctx context.Context, query string, args []any, f func(scan func(...any) error) error) error
