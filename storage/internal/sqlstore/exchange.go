@@ -216,7 +216,7 @@ func (v *visit) settle(t *tx, k *known) error {
 		if sum := sha256.Sum256(r.Raw); k.was == state && string(k.digest) == string(sum[:]) {
 			return nil
 		}
-		return v.keepAside(t, k, "the command is "+k.was.String())
+		return v.keepAside(t, k, "the command is "+k.was.String()+" already")
 	case o == nil:
 		return v.keepAside(t, k, "unknown CommandUUID")
 	case final:
