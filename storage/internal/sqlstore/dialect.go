@@ -48,12 +48,17 @@ func (d *Dialect) common(text string) string {
 		}
 		return "ON CONFLICT DO NOTHING"
 	})
+	upserts := upsertPart.MatchString(text)
 	text = upsertPart.ReplaceAllStringFunc(text, func(m string) string {
 		if !strings.Contains(d.Upsert, "%s") {
 			return d.Upsert
 		}
 		return fmt.Sprintf(d.Upsert, upsertPart.FindStringSubmatch(m)[1])
 	})
+	if upserts { // its closing brace
+		end := strings.LastIndexByte(text, '}')
+		text = text[:end] + text[end+1:]
+	}
 	return wordPart.ReplaceAllStringFunc(text, func(m string) string {
 		if word, ok := d.Words[m[1:len(m)-1]]; ok {
 			return word

@@ -1,7 +1,8 @@
-package sqlite
+package sqlstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +56,9 @@ func (db *DB) flushSeen() {
 	}
 }
 
+var opSeen = newOp("tenant$ device$ usr$ at", `UPDATE mdm_enrollments SET last_seen_at = :at {from} WHERE mdm_enrollments.tenant = :tenant
+	AND mdm_enrollments.device = :device AND mdm_enrollments.usr = :usr AND mdm_enrollments.last_seen_at < :at`)
+
 // writeSeen writes what was collected, in batches, so that no device waits long behind it.
 func (db *DB) writeSeen(ctx context.Context) error {
 	all := db.seen.take()
@@ -62,15 +66,13 @@ func (db *DB) writeSeen(ctx context.Context) error {
 	for id := range all {
 		ids = append(ids, id)
 	}
+	slices.SortFunc(ids, compareIDs)
 	for len(ids) > 0 {
 		batch := ids[:min(len(ids), pageSize)]
 		err := db.update(ctx, func(t *tx) error {
+			v := &turn{}
 			for _, id := range batch {
-				_, err := t.exec(ctx, `UPDATE enrollments SET last_seen_at = ?4 WHERE tenant = ?1 AND device = ?2 AND user = ?3 AND last_seen_at < ?4`,
-					id.Tenant, id.Device, id.User, micros(all[id]))
-				if err != nil {
-					return err
-				}
+				t.write(v, opSeen, id.Tenant, id.Device, id.User, micros(all[id]))
 			}
 			return nil
 		})

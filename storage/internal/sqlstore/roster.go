@@ -1,0 +1,105 @@
+package sqlstore
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// Enrollment implements checkin.Roster.
+func (db *DB) Enrollment(ctx context.Context, id mdm.EnrollmentID) (*mdm.Enrollment, error) {
+	found, err := rowOf(ctx, snapshot{db}, id)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return nil, notFound(db.op("Enrollment"), id)
+	}
+	db.seen.apply(&found.Enrollment)
+	return &found.Enrollment, nil
+}
+
+// Enrollments implements checkin.Roster.
+func (db *DB) Enrollments(ctx context.Context, f mdm.Filter) iter.Seq2[*mdm.Enrollment, error] {
+	return func(yield func(*mdm.Enrollment, error) bool) {
+		left := f.Limit
+		for {
+			page := f
+			page.Limit = pageSize
+			if f.Limit > 0 {
+				page.Limit = min(left, pageSize)
+			}
+			rows, err := selectRows(ctx, snapshot{db}, page)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, r := range rows {
+				db.seen.apply(&r.Enrollment)
+				if !yield(&r.Enrollment, nil) {
+					return
+				}
+				f.After = r.ID
+			}
+			left -= len(rows)
+			if len(rows) < page.Limit || f.Limit > 0 && left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// selectRows returns what f selects, in order. A Limit of 0 is no limit.
+func selectRows(ctx context.Context, r reader, f mdm.Filter) ([]*row, error) {
+	where, args := []string{"tenant = ?"}, []any{f.Tenant}
+	and := func(condition string, values ...any) {
+		where, args = append(where, condition), append(args, values...)
+	}
+	if !f.After.IsZero() {
+		and("(device > ? OR device = ? AND usr > ?)", f.After.Device, f.After.Device, f.After.User)
+		and("device >= ?", f.After.Device)
+	}
+	if f.Device != "" {
+		and("device = ?", f.Device)
+	}
+	if f.Topic != "" {
+		and("topic = ?", f.Topic)
+	}
+	if f.SerialNumber != "" {
+		and("serial = ?", f.SerialNumber)
+	}
+	if len(f.States) > 0 {
+		and("state IN ("+marks(len(f.States))+")", list(f.States)...)
+	}
+	if len(f.Channels) > 0 {
+		and("channel IN ("+marks(len(f.Channels))+")", list(f.Channels)...)
+	}
+	query := selectRow + "WHERE " + strings.Join(where, " AND ") + " ORDER BY tenant, device, usr"
+	if f.Limit > 0 {
+		query, args = query+" LIMIT ?", append(args, f.Limit)
+	}
+	var rows []*row
+	err := r.query(ctx, query, args, func(scan func(...any) error) error {
+		var fact fact
+		if err := fact.scan(scan); err != nil {
+			return err
+		}
+		found, err := fact.row()
+		rows = append(rows, found)
+		return err
+	})
+	return rows, err
+}
+
+// marks returns n placeholders.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+
+func list[T any](values []T) []any {
+	out := make([]any, len(values))
+	for i, v := range values {
+		out[i] = v
+	}
+	return out
+}
