@@ -150,7 +150,7 @@ func (t *tx) answer(ctx context.Context, i scep.Issue) error {
 		return err
 	}
 	if c == nil || c.spent != nil && !bytes.Equal(c.spent, i.Key[:]) {
-		return mdm.Errorf(mdm.Forbidden, db.op("Record"), "the challenge is spent")
+		return mdm.Errorf(mdm.Forbidden, t.db.op("Record"), "the challenge is spent")
 	}
 	if c.certificate != nil {
 		former := sha256.Sum256(c.certificate)
@@ -161,7 +161,7 @@ func (t *tx) answer(ctx context.Context, i scep.Issue) error {
 			return err
 		}
 		if found && status != mdm.CertificateIssued && !bytes.Equal(c.key, i.Key[:]) {
-			return mdm.Errorf(mdm.Forbidden, db.op("Record"), "the challenge was used: its certificate is %s", status)
+			return mdm.Errorf(mdm.Forbidden, t.db.op("Record"), "the challenge was used: its certificate is %s", status)
 		}
 		_, err = t.change(ctx, `UPDATE mdm_certificates SET status = ?, retired_at = ? WHERE tenant = ? AND fingerprint = ? AND status = ?`,
 			mdm.CertificateRevoked, micros(i.At), c.Tenant, former[:], mdm.CertificateIssued)
