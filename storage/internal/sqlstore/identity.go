@@ -95,10 +95,11 @@ type answered struct {
 	key, certificate, spent []byte
 }
 
-func challenge(ctx context.Context, r reader, hash [sha256.Size]byte) (*answered, error) {
+// challenge loads a challenge. In a transaction lock keeps others from it.
+func challenge(ctx context.Context, r reader, hash [sha256.Size]byte, lock string) (*answered, error) {
 	c := answered{Challenge: scep.Challenge{Hash: hash}}
 	var expires, purpose int64
-	found, err := one(ctx, r, `SELECT tenant, purpose, device, device_serial, expires_at, answered_key, certificate, spent FROM mdm_challenges WHERE hash = ?`,
+	found, err := one(ctx, r, `SELECT tenant, purpose, device, device_serial, expires_at, answered_key, certificate, spent FROM mdm_challenges WHERE hash = ? `+lock,
 		[]any{hash[:]}, &c.Tenant, &purpose, &c.Device, &c.DeviceSerial, &expires, &c.key, &c.certificate, &c.spent)
 	c.ExpiresAt, c.Purpose = fromMicros(expires), mdm.Purpose(purpose)
 	if err != nil || !found {
@@ -109,7 +110,7 @@ func challenge(ctx context.Context, r reader, hash [sha256.Size]byte) (*answered
 
 // Redeem implements scep.Store.
 func (db *DB) Redeem(ctx context.Context, hash, key [sha256.Size]byte, now time.Time) (scep.Challenge, []byte, error) {
-	c, err := challenge(ctx, snapshot{db}, hash)
+	c, err := challenge(ctx, snapshot{db}, hash, "")
 	switch {
 	case err != nil:
 		return scep.Challenge{}, nil, err
@@ -145,7 +146,7 @@ func (db *DB) Record(ctx context.Context, i scep.Issue) error {
 
 // answer notes a certificate as the answer to its challenge, and revokes an earlier one that nobody has used.
 func (t *tx) answer(ctx context.Context, i scep.Issue) error {
-	c, err := challenge(ctx, t, i.Challenge)
+	c, err := challenge(ctx, t, i.Challenge, "{lock}")
 	if err != nil {
 		return err
 	}

@@ -67,13 +67,18 @@ func (db *DB) serve(batch []*visit) {
 var errPanic = errors.New("sqlstore: panic")
 
 // together runs visits in one transaction. Their own refusals are in their err, if the error is nil.
-func (db *DB) together(batch []*visit) error {
+func (db *DB) together(batch []*visit) (err error) {
+	defer func() { // a bug of our own must not end the process: no caller is on this goroutine
+		if r := recover(); r != nil {
+			batch[0].panic, err = r, errPanic
+		}
+	}()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), runTime)
 	defer cancel()
 	if len(batch) == 1 {
 		ctx = batch[0].ctx
 	}
-	err := db.update(ctx, func(t *tx) error {
+	err = db.update(ctx, func(t *tx) error {
 		all, err := t.know(ctx, batch)
 		if err != nil {
 			return err
