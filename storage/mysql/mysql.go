@@ -163,7 +163,9 @@ type runner interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-func (e *engine) Read(ctx context.Context, calls ...*sqlstore.Call) error { return run(ctx, e.pool, calls) }
+func (e *engine) Read(ctx context.Context, calls ...*sqlstore.Call) error {
+	return run(ctx, e.pool, calls)
+}
 
 func run(ctx context.Context, r runner, calls []*sqlstore.Call) error {
 	for _, c := range calls {

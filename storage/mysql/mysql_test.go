@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"sync"
 	"testing"
 
@@ -10,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/internal/dbtest"
 	"github.com/gomdm/applemdm/storage/mysql"
@@ -78,4 +81,128 @@ func TestConformance(t *testing.T) {
 func BenchmarkStore(b *testing.B) {
 	d := newDatabases(b)
 	storagetest.Benchmark(b, func(t testing.TB, name string) storage.Stores { return d.open(t, name).Stores() })
+}
+
+func TestMain(m *testing.M) {
+	dbtest.Main(m, func(dsn string) (storage.Stores, error) {
+		db, err := mysql.Open(context.Background(), dsn, &mysql.Config{Sealer: victimSealer()})
+		if err != nil {
+			return storage.Stores{}, err
+		}
+		return db.Stores(), nil
+	})
+}
+
+// victimSealer seals with a key that every process of a test knows.
+func victimSealer() storage.Sealer {
+	sealer, err := storage.NewAESGCM(make([]byte, storage.KeySize))
+	if err != nil {
+		panic(err)
+	}
+	return sealer
+}
+
+func TestKill9(t *testing.T) {
+	x := newDatabases(t)
+	x.sealer = victimSealer()
+	dbtest.Kill9(t, x.open(t, t.Name()).Stores(), x.of(t, t.Name()))
+}
+
+func TestBudget(t *testing.T) {
+	db := newDatabases(t).open(t, t.Name())
+	dbtest.Budget(t, db.Stores(), db.Statements, 1, 6, 9, 9)
+}
+
+func TestManyMigrateAtOnce(t *testing.T) {
+	x := newDatabases(t)
+	var opening sync.WaitGroup
+	for range 8 {
+		opening.Go(func() {
+			db, err := mysql.Open(context.Background(), x.of(t, t.Name()), &mysql.Config{Sealer: x.sealer})
+			if assert.NoError(t, err) {
+				assert.NoError(t, db.Close())
+			}
+		})
+	}
+	opening.Wait()
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	x := newDatabases(t)
+	require.NoError(t, x.open(t, t.Name()).Close())
+	x.in(t, t.Name(), "UPDATE mdm_schema SET version = 1000")
+	_, err := mysql.Open(t.Context(), x.of(t, t.Name()), &mysql.Config{Sealer: x.sealer})
+	require.ErrorContains(t, err, "newer")
+}
+
+func TestNoMigration(t *testing.T) {
+	x := newDatabases(t)
+	_, err := mysql.Open(t.Context(), x.of(t, t.Name()), &mysql.Config{Sealer: x.sealer, NoMigration: true})
+	require.ErrorContains(t, err, "version 0")
+	var script strings.Builder
+	require.NoError(t, mysql.Script(&script))
+	for _, statement := range strings.Split(script.String(), ";\n") {
+		if strings.TrimSpace(statement) != "" {
+			x.in(t, t.Name(), statement)
+		}
+	}
+	db, err := mysql.Open(t.Context(), x.of(t, t.Name()), &mysql.Config{Sealer: x.sealer, NoMigration: true})
+	require.NoError(t, err, "the printed statements make the same schema")
+	_, err = dbtest.Enroll(db.Stores(), mdm.EnrollmentID{Device: "D"})
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+}
+
+func TestSealerIsRequired(t *testing.T) {
+	x := newDatabases(t)
+	_, err := mysql.Open(t.Context(), x.of(t, t.Name()), nil)
+	require.ErrorContains(t, err, "Sealer")
+}
+
+func TestEnqueueTxIsOneWithTheCallersChange(t *testing.T) {
+	d := newDatabases(t)
+	db, ctx := d.open(t, t.Name()), t.Context()
+	pool, err := sql.Open("mysql", d.of(t, t.Name()))
+	require.NoError(t, err)
+	defer pool.Close()
+	id := mdm.EnrollmentID{Device: "D"}
+	_, err = dbtest.Enroll(db.Stores(), id)
+	require.NoError(t, err)
+	for _, commit := range []bool{false, true} {
+		tx, err := pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		require.NoError(t, err)
+		receipt, err := db.EnqueueTx(ctx, tx, command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(id)})
+		require.NoError(t, err)
+		assert.Equal(t, 1, receipt.Queued)
+		if commit {
+			require.NoError(t, tx.Commit())
+		} else {
+			require.NoError(t, tx.Rollback())
+		}
+		n := 0
+		for _, err := range db.Stores().Command.Entries(ctx, command.Query{}) {
+			require.NoError(t, err)
+			n++
+		}
+		assert.Equal(t, commit, n == 1)
+	}
+}
+
+// TestMigrationIsTakenUp cuts a migration off between a statement and its count.
+func TestMigrationIsTakenUp(t *testing.T) {
+	d := newDatabases(t)
+	require.NoError(t, d.open(t, t.Name()).Close())
+	d.in(t, t.Name(), "UPDATE mdm_schema SET version = 0, step = 5")
+	d.in(t, t.Name(), "DROP TABLE mdm_vault")
+	_, err := dbtest.Enroll(d.open(t, t.Name()).Stores(), mdm.EnrollmentID{Device: "D"})
+	require.NoError(t, err)
+}
+
+func (d *databases) in(t testing.TB, name, statement string) {
+	t.Helper()
+	pool, err := sql.Open("mysql", d.of(t, name))
+	require.NoError(t, err)
+	defer func() { _ = pool.Close() }()
+	_, err = pool.ExecContext(t.Context(), statement)
+	require.NoError(t, err, statement)
 }

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 
@@ -10,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/internal/dbtest"
 	"github.com/gomdm/applemdm/storage/postgres"
@@ -82,4 +85,124 @@ func TestConformance(t *testing.T) {
 func BenchmarkStore(b *testing.B) {
 	s := newSchemas(b)
 	storagetest.Benchmark(b, func(t testing.TB, name string) storage.Stores { return s.open(t, name).Stores() })
+}
+
+func TestMain(m *testing.M) {
+	dbtest.Main(m, func(dsn string) (storage.Stores, error) {
+		db, err := postgres.Open(context.Background(), dsn, &postgres.Config{Sealer: victimSealer()})
+		if err != nil {
+			return storage.Stores{}, err
+		}
+		return db.Stores(), nil
+	})
+}
+
+// victimSealer seals with a key that every process of a test knows.
+func victimSealer() storage.Sealer {
+	sealer, err := storage.NewAESGCM(make([]byte, storage.KeySize))
+	if err != nil {
+		panic(err)
+	}
+	return sealer
+}
+
+func TestKill9(t *testing.T) {
+	x := newSchemas(t)
+	x.sealer = victimSealer()
+	dbtest.Kill9(t, x.open(t, t.Name()).Stores(), x.of(t, t.Name()))
+}
+
+func TestBudget(t *testing.T) {
+	db := newSchemas(t).open(t, t.Name())
+	dbtest.Budget(t, db.Stores(), db.Statements, 1, 6, 9, 9)
+}
+
+func TestManyMigrateAtOnce(t *testing.T) {
+	x := newSchemas(t)
+	var opening sync.WaitGroup
+	for range 8 {
+		opening.Go(func() {
+			db, err := postgres.Open(context.Background(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer})
+			if assert.NoError(t, err) {
+				assert.NoError(t, db.Close())
+			}
+		})
+	}
+	opening.Wait()
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	x := newSchemas(t)
+	require.NoError(t, x.open(t, t.Name()).Close())
+	x.in(t, t.Name(), "UPDATE mdm_schema SET version = 1000")
+	_, err := postgres.Open(t.Context(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer})
+	require.ErrorContains(t, err, "newer")
+}
+
+func TestNoMigration(t *testing.T) {
+	x := newSchemas(t)
+	_, err := postgres.Open(t.Context(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer, NoMigration: true})
+	require.ErrorContains(t, err, "version 0")
+	var script strings.Builder
+	require.NoError(t, postgres.Script(&script))
+	for _, statement := range strings.Split(script.String(), ";\n") {
+		if strings.TrimSpace(statement) != "" {
+			x.in(t, t.Name(), statement)
+		}
+	}
+	db, err := postgres.Open(t.Context(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer, NoMigration: true})
+	require.NoError(t, err, "the printed statements make the same schema")
+	_, err = dbtest.Enroll(db.Stores(), mdm.EnrollmentID{Device: "D"})
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+}
+
+func TestSealerIsRequired(t *testing.T) {
+	x := newSchemas(t)
+	_, err := postgres.Open(t.Context(), x.of(t, t.Name()), nil)
+	require.ErrorContains(t, err, "Sealer")
+}
+
+func TestEnqueueTxIsOneWithTheCallersChange(t *testing.T) {
+	s := newSchemas(t)
+	db, pool, ctx := s.open(t, t.Name()), s.pool(t, t.Name()), t.Context()
+	id := mdm.EnrollmentID{Device: "D"}
+	_, err := dbtest.Enroll(db.Stores(), id)
+	require.NoError(t, err)
+	for _, commit := range []bool{false, true} {
+		tx, err := pool.Begin(ctx)
+		require.NoError(t, err)
+		_, err = tx.Exec(ctx, "CREATE TABLE vendor_jobs (uuid TEXT)")
+		require.NoError(t, err)
+		receipt, err := db.EnqueueTx(ctx, tx, command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(id)})
+		require.NoError(t, err)
+		assert.Equal(t, 1, receipt.Queued)
+		if commit {
+			require.NoError(t, tx.Commit(ctx))
+		} else {
+			require.NoError(t, tx.Rollback(ctx))
+		}
+		n := 0
+		for _, err := range db.Stores().Command.Entries(ctx, command.Query{}) {
+			require.NoError(t, err)
+			n++
+		}
+		assert.Equal(t, commit, n == 1)
+	}
+}
+
+func (s *schemas) of(t testing.TB, name string) string {
+	t.Helper()
+	s.pool(t, name).Close()
+	separator := "?"
+	if strings.Contains(s.dsn, "?") {
+		separator = "&"
+	}
+	return s.dsn + separator + "search_path=" + dbtest.Name(name)
+}
+
+func (s *schemas) in(t testing.TB, name, statement string) {
+	t.Helper()
+	_, err := s.pool(t, name).Exec(t.Context(), statement)
+	require.NoError(t, err, statement)
 }

@@ -67,7 +67,7 @@ type placement struct {
 	item    command.Item
 	receipt command.Receipt
 	bodies  map[string]bool // tenants whose body is there or on its way
-	turn    *turn // of the target at hand
+	turn    *turn           // of the target at hand
 }
 
 func (t *tx) enqueueAll(ctx context.Context, o command.Order, item command.Item) (command.Receipt, error) {

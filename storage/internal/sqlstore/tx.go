@@ -190,6 +190,9 @@ const (
 func (db *DB) retry(ctx context.Context, f func() error) error {
 	wait := firstWait
 	for n := 1; ; n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		err := f()
 		var p *passing
 		if !errors.As(err, &p) {
