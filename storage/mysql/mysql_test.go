@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/internal/dbtest"
+	"github.com/gomdm/applemdm/storage/internal/sqlstore"
 	"github.com/gomdm/applemdm/storage/mysql"
 	"github.com/gomdm/applemdm/storage/storagetest"
 )
@@ -205,4 +207,47 @@ func (d *databases) in(t testing.TB, name, statement string) {
 	defer func() { _ = pool.Close() }()
 	_, err = pool.ExecContext(t.Context(), statement)
 	require.NoError(t, err, statement)
+}
+
+// TestStatementsSeek asks the database how it would run what devices' requests need, with tables that are not small: no
+// statement may scan one.
+func TestStatementsSeek(t *testing.T) {
+	d := newDatabases(t)
+	db := d.open(t, t.Name())
+	var ids []mdm.EnrollmentID
+	for i := range 200 { // the planner scans tables of a few rows whatever it is told
+		id := mdm.EnrollmentID{Device: fmt.Sprint("device-", i)}
+		_, err := dbtest.Enroll(db.Stores(), id)
+		require.NoError(t, err)
+		ids = append(ids, id)
+	}
+	for range 3 {
+		_, err := db.Stores().Command.Enqueue(t.Context(), command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(ids...)})
+		require.NoError(t, err)
+	}
+	cfg, err := driversql.ParseDSN(d.of(t, t.Name()))
+	require.NoError(t, err)
+	mysql.Configure(cfg)
+	pool, err := sql.Open("mysql", cfg.FormatDSN())
+	require.NoError(t, err)
+	defer pool.Close()
+	for _, table := range []string{"enrollments", "certificates", "queue", "commands", "pushes", "events"} {
+		_, err := pool.ExecContext(t.Context(), "ANALYZE TABLE mdm_"+table)
+		require.NoError(t, err)
+	}
+	calls := sqlstore.Statements(mysql.Dialect)
+	require.Greater(t, len(calls), 20)
+	for _, call := range calls {
+		rows, err := pool.QueryContext(t.Context(), "EXPLAIN "+call.Text, call.Args...)
+		require.NoError(t, err, call.Text)
+		for rows.Next() {
+			var id, selectType, table, kind, possible, key, length, ref, estimate, extra sql.NullString
+			require.NoError(t, rows.Scan(&id, &selectType, &table, &kind, &possible, &key, &length, &ref, &estimate, &extra))
+			if strings.HasPrefix(selectType.String, "INSERT") || strings.HasPrefix(table.String, "<") {
+				continue // the row that is written; what a part of the statement made
+			}
+			assert.False(t, kind.String == "ALL" || kind.String == "index", "%s of %s in\n%s", kind.String, table.String, call.Text)
+		}
+		require.NoError(t, rows.Err())
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/internal/dbtest"
+	"github.com/gomdm/applemdm/storage/internal/sqlstore"
 	"github.com/gomdm/applemdm/storage/postgres"
 	"github.com/gomdm/applemdm/storage/storagetest"
 )
@@ -205,4 +206,28 @@ func (s *schemas) in(t testing.TB, name, statement string) {
 	t.Helper()
 	_, err := s.pool(t, name).Exec(t.Context(), statement)
 	require.NoError(t, err, statement)
+}
+
+// TestStatementsSeek asks the database how it would run what devices' requests need, with tables that are not small: no
+// statement may scan one.
+func TestStatementsSeek(t *testing.T) {
+	s := newSchemas(t)
+	s.open(t, t.Name())
+	pool := s.pool(t, t.Name())
+	c, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+	defer c.Release()
+	calls := sqlstore.Statements(postgres.Dialect)
+	require.Greater(t, len(calls), 20)
+	for _, call := range calls {
+		_, err := c.Exec(t.Context(), "DEALLOCATE ALL")
+		require.NoError(t, err)
+		_, err = c.Exec(t.Context(), "PREPARE probe AS "+call.Text)
+		require.NoError(t, err, call.Text)
+		rows, err := c.Query(t.Context(), "EXPLAIN EXECUTE probe("+strings.TrimSuffix(strings.Repeat("NULL,", len(call.Args)), ",")+")", pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		assert.NotContains(t, strings.Join(plan, "\n"), "Seq Scan", call.Text)
+	}
 }

@@ -1,0 +1,24 @@
+package sqlstore
+
+// Statements returns the statements that devices' requests run, each for one row of arguments, so that tests can ask a
+// database how it would run them.
+func Statements(d *Dialect) []*Call {
+	var out []*Call
+	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opErase,
+		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opSeq, opEnqueue, opWake, opLeasePush, opPutOff,
+		opPushed, opPushNext, opKeepPush, opEvent, opDeliver, opSeen} {
+		row := make([]any, len(o.params))
+		for i, p := range o.params {
+			switch p.kind {
+			case '$':
+				row[i] = "x"
+			case '#':
+				row[i] = []byte("x")
+			default:
+				row[i] = int64(1)
+			}
+		}
+		out = append(out, o.calls(d, [][]any{row})...)
+	}
+	return out
+}

@@ -1,0 +1,4 @@
+package postgres
+
+// Dialect is for tests.
+var Dialect = dialect
