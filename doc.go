@@ -26,7 +26,7 @@
 //   - checkin: the check-in half of the protocol. What a message means is decided here.
 //   - command: the command half. Queues, results, every command of the schema with its answer, and raw ones.
 //   - storage: gathers what the packages above ask of a database.
-//   - storage/memory, storage/sqlite: two stores. storage/storagetest: the suite that every store passes.
+//   - storage/memory, storage/sqlite, storage/postgres, storage/mysql: stores. storage/storagetest: the suite that all pass.
 //   - mdm/server: the handler, and the one place where errors become HTTP.
 //   - mdm/mdmtest: simulated devices and a fake APNs, for your integration tests, too.
 //   - examples: programs. Begin with examples/quickstart and examples/embed.

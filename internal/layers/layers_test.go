@@ -27,13 +27,14 @@ var floors = [][]string{
 	{"checkin", "command", "mdm/enroll", "push/apns"},
 	{"mdm/ddm"},
 	{"storage"},
-	{"storage/internal/", "storage/memory", "storage/sqlite", "storage/storagetest"},
+	{"storage/internal/sqlstore", "storage/internal/dbtest"},
+	{"storage/memory", "storage/sqlite", "storage/postgres", "storage/mysql", "storage/storagetest"},
 	{"mdm/server", "mdm/mdmtest"},
 	{"examples/", "internal/schemagen"},
 }
 
 // mayTest are the packages that may import testing, because they are for tests.
-var mayTest = map[string]bool{"storage/storagetest": true}
+var mayTest = map[string]bool{"storage/storagetest": true, "storage/internal/dbtest": true}
 
 func floorOf(dir string) int {
 	for i, floor := range floors {

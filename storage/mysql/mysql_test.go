@@ -3,7 +3,10 @@ package mysql_test
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"fmt"
+	"log"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -250,4 +253,50 @@ func TestStatementsSeek(t *testing.T) {
 		}
 		require.NoError(t, rows.Err())
 	}
+}
+
+func TestOutages(t *testing.T) {
+	d := newDatabases(t)
+	cfg, err := driversql.ParseDSN(d.of(t, t.Name()))
+	require.NoError(t, err)
+	p := dbtest.NewProxy(t, cfg.Addr)
+	cfg.Net, cfg.Addr, cfg.Logger = "tcp", p.Addr().String(), &driversql.NopLogger{}
+	mysql.Configure(cfg)
+	connector, err := driversql.NewConnector(cfg)
+	require.NoError(t, err)
+	pool := sql.OpenDB(connector)
+	defer pool.Close()
+	db, err := mysql.New(t.Context(), pool, &mysql.Config{Sealer: d.sealer})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	dbtest.Outages(t, db.Stores(), p)
+}
+
+func ExampleOpen() {
+	ctx := context.Background()
+	key, err := hex.DecodeString(os.Getenv("MDM_KEY")) // of your secret store
+	if err != nil {
+		log.Fatal(err)
+	}
+	sealer, err := storage.NewAESGCM(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	db, err := mysql.Open(ctx, "mdm:password@tcp(db.example.com)/mdm", &mysql.Config{Sealer: sealer})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	receipt, err := db.Stores().Command.Enqueue(ctx, command.Order{Command: command.SecurityInfo{},
+		To: mdm.Matching(mdm.Filter{States: []mdm.State{mdm.Enrolled}})})
+	fmt.Println(receipt.Queued, err)
+}
+
+func ExampleScript() {
+	var b strings.Builder
+	if err := mysql.Script(&b); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(strings.Contains(b.String(), "CREATE TABLE mdm_queue"))
+	// Output: true
 }

@@ -2,6 +2,12 @@ package postgres_test
 
 import (
 	"context"
+	"encoding/hex"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +57,8 @@ func (s *schemas) exec(statement string) error {
 	return err
 }
 
-func (s *schemas) pool(t testing.TB, name string) *pgxpool.Pool {
+// config makes the schema of a test if it is not there.
+func (s *schemas) config(t testing.TB, name string) *pgxpool.Config {
 	t.Helper()
 	schema := dbtest.Name(name)
 	s.mu.Lock()
@@ -64,7 +71,12 @@ func (s *schemas) pool(t testing.TB, name string) *pgxpool.Pool {
 	require.NoError(t, err)
 	cfg.ConnConfig.RuntimeParams["search_path"] = schema
 	postgres.Configure(cfg)
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	return cfg
+}
+
+func (s *schemas) pool(t testing.TB, name string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.NewWithConfig(context.Background(), s.config(t, name))
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool
@@ -194,7 +206,7 @@ func TestEnqueueTxIsOneWithTheCallersChange(t *testing.T) {
 
 func (s *schemas) of(t testing.TB, name string) string {
 	t.Helper()
-	s.pool(t, name).Close()
+	s.config(t, name)
 	separator := "?"
 	if strings.Contains(s.dsn, "?") {
 		separator = "&"
@@ -230,4 +242,47 @@ func TestStatementsSeek(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotContains(t, strings.Join(plan, "\n"), "Seq Scan", call.Text)
 	}
+}
+
+func TestOutages(t *testing.T) {
+	s := newSchemas(t)
+	cfg := s.config(t, t.Name())
+	p := dbtest.NewProxy(t, net.JoinHostPort(cfg.ConnConfig.Host, strconv.Itoa(int(cfg.ConnConfig.Port))))
+	cfg.ConnConfig.Host, cfg.ConnConfig.Port = "127.0.0.1", uint16(p.Addr().Port)
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	require.NoError(t, err)
+	defer pool.Close()
+	db, err := postgres.New(t.Context(), pool, &postgres.Config{Sealer: s.sealer})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	dbtest.Outages(t, db.Stores(), p)
+}
+
+func ExampleOpen() {
+	ctx := context.Background()
+	key, err := hex.DecodeString(os.Getenv("MDM_KEY")) // of your secret store
+	if err != nil {
+		log.Fatal(err)
+	}
+	sealer, err := storage.NewAESGCM(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	db, err := postgres.Open(ctx, "postgres://mdm@db.example.com/mdm", &postgres.Config{Sealer: sealer})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	receipt, err := db.Stores().Command.Enqueue(ctx, command.Order{Command: command.SecurityInfo{},
+		To: mdm.Matching(mdm.Filter{States: []mdm.State{mdm.Enrolled}})})
+	fmt.Println(receipt.Queued, err)
+}
+
+func ExampleScript() {
+	var b strings.Builder
+	if err := postgres.Script(&b); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(strings.Contains(b.String(), "CREATE TABLE mdm_queue"))
+	// Output: true
 }
