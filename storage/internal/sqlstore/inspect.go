@@ -9,15 +9,6 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 )
 
-// prefixed puts a table's alias before each of a list of columns.
-func prefixed(alias, columns string) string {
-	names := strings.Split(columns, ",")
-	for i, name := range names {
-		names[i] = alias + "." + strings.TrimSpace(name)
-	}
-	return strings.Join(names, ", ")
-}
-
 // Entries implements command.Inspector. It reads in pages, between which no connection is held.
 func (db *DB) Entries(ctx context.Context, q command.Query) iter.Seq2[command.Entry, error] {
 	return func(yield func(command.Entry, error) bool) {
@@ -47,10 +38,8 @@ func (db *DB) Entries(ctx context.Context, q command.Query) iter.Seq2[command.En
 	}
 }
 
-const (
-	openColumns = `q.enrollment, q.seq, q.command, q.generation, q.state, q.priority, q.collapse, q.not_before, q.not_after, q.queued_at,
+const openColumns = `q.enrollment, q.seq, q.command, q.generation, q.state, q.priority, q.collapse, q.not_before, q.not_after, q.queued_at,
 		q.sent_at, q.sends, q.deferred_at, q.deferrals`
-)
 
 // entries returns one page.
 func (db *DB) entries(ctx context.Context, q command.Query) ([]command.Entry, error) {
