@@ -19,18 +19,19 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver
 
+	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
+	"github.com/gomdm/applemdm/storage/internal/sqlstore"
 )
 
 // Config has the choices of a store. The zero value, and nil, are ready to use.
@@ -46,50 +47,34 @@ type Config struct {
 
 // DB is an open store. It is safe for concurrent use.
 type DB struct {
-	cfg    Config
-	reads  *reader
-	writes *writer
-	count  atomic.Int64 // statements run
-
-	seen    seen
-	stop    chan struct{}
-	stopped sync.WaitGroup
-	closed  sync.Once
-
-	watch watchers
+	store  *sqlstore.DB
+	engine *engine
 }
 
 // Open opens the database at path, and makes it if it is not there. It brings an older schema up to date; one that is
 // newer than this library is refused.
 func Open(ctx context.Context, path string, cfg *Config) (*DB, error) {
-	db := &DB{stop: make(chan struct{})}
-	if cfg != nil {
-		db.cfg = *cfg
+	if cfg == nil {
+		cfg = &Config{}
 	}
-	if db.cfg.Clock == nil {
-		db.cfg.Clock = time.Now
-	}
-	if db.cfg.SeenInterval <= 0 {
-		db.cfg.SeenInterval = 10 * time.Second
-	}
-	if db.cfg.Sealer == nil {
-		sealer, err := keyFile(path + ".key")
-		if err != nil {
+	sealer := cfg.Sealer
+	if sealer == nil {
+		var err error
+		if sealer, err = keyFile(path + ".key"); err != nil {
 			return nil, err
 		}
-		db.cfg.Sealer = sealer
 	}
-	if err := db.open(ctx, path); err != nil {
-		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), db.Close())
+	e := &engine{}
+	if err := e.open(ctx, path); err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), e.Close())
 	}
-	db.stopped.Go(db.flushSeen)
-	return db, nil
+	return &DB{engine: e, store: sqlstore.New(e, sqlstore.Config{Sealer: sealer, SeenInterval: cfg.SeenInterval, Clock: cfg.Clock})}, nil
 }
 
 // pragmas hold for every connection: a write waits for other processes, and a commit is on the disk when it returns.
 const pragmas = "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 
-func (db *DB) open(ctx context.Context, path string) error {
+func (e *engine) open(ctx context.Context, path string) error {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -100,8 +85,8 @@ func (db *DB) open(ctx context.Context, path string) error {
 		return err
 	}
 	writes.SetMaxOpenConns(2) // one is the writer's for good, one is for EnqueueTx
-	db.writes = &writer{db: db, pool: writes, turn: make(chan struct{}, 1)}
-	if err := db.prepare(ctx); err != nil {
+	e.writes = &writer{pool: writes, turn: make(chan struct{}, 1)}
+	if err := e.prepare(ctx); err != nil {
 		return err
 	}
 	reads, err := sql.Open("sqlite", name+"&_pragma=query_only(1)")
@@ -110,7 +95,7 @@ func (db *DB) open(ctx context.Context, path string) error {
 	}
 	reads.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	reads.SetMaxIdleConns(max(4, runtime.NumCPU()))
-	db.reads = &reader{db: db, pool: reads}
+	e.reads = &reader{pool: reads}
 	return os.Chmod(absolute, 0o600)
 }
 
@@ -119,14 +104,14 @@ const openTime = 10 * time.Second
 
 // prepare connects the writer and brings the schema up to date. Turning a new file into one with a write-ahead log takes a
 // lock that SQLite does not wait for, so it is tried again while others do it.
-func (db *DB) prepare(ctx context.Context) error {
+func (e *engine) prepare(ctx context.Context) error {
 	deadline := time.Now().Add(openTime)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		err := db.writes.connect(ctx)
+		err := e.writes.connect(ctx)
 		if err == nil {
-			err = db.migrate(ctx)
+			err = e.migrate(ctx)
 		}
-		if err == nil || mdm.CodeOf(failed(err)) != mdm.Unavailable || time.Now().After(deadline) {
+		if err == nil || !busy(err) || time.Now().After(deadline) {
 			return err
 		}
 		select {
@@ -174,85 +159,32 @@ func makeKeyFile(name string) error {
 }
 
 // Stores returns the store as every interface that a server asks for.
-func (db *DB) Stores() storage.Stores {
-	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: &db.watch}
-}
+func (db *DB) Stores() storage.Stores { return db.store.Stores() }
 
 // Statements returns how many statements this handle has run, BEGIN and COMMIT left out. It is for benchmarks.
-func (db *DB) Statements() int64 { return db.count.Load() }
+func (db *DB) Statements() int64 { return db.store.Statements() }
 
 // Close writes what is written behind and closes the database.
-func (db *DB) Close() error {
-	var err error
-	db.closed.Do(func() {
-		close(db.stop)
-		db.stopped.Wait()
-		if db.writes != nil && db.reads != nil {
-			err = db.writeSeen(context.Background())
-		}
-		if db.reads != nil {
-			err = errors.Join(err, db.reads.pool.Close())
-		}
-		if db.writes != nil {
-			err = errors.Join(err, db.writes.close())
-		}
-	})
+func (db *DB) Close() error { return db.store.Close() }
+
+// Begin starts a transaction for EnqueueTx, in which statements of the caller's own on this database can run, too. It
+// holds the write lock until it is committed or rolled back: be quick.
+func (db *DB) Begin(ctx context.Context) (*sql.Tx, error) {
+	tx, err := db.engine.writes.pool.BeginTx(ctx, nil)
+	if busy(err) {
+		return nil, mdm.Errorf(mdm.Unavailable, "sqlite.Begin", "%w", err)
+	}
+	return tx, err
+}
+
+// EnqueueTx is Enqueue in a transaction of the caller's: the command is queued if and when it commits, together with
+// whatever else is in it. The push follows within a second or so.
+func (db *DB) EnqueueTx(ctx context.Context, tx *sql.Tx, o command.Order) (command.Receipt, error) {
+	return db.store.EnqueueIn(ctx, &foreign{tx}, o)
+}
+
+// Script writes the statements that make the schema, for whoever wants to read them before Open runs them.
+func Script(w io.Writer) error {
+	_, err := io.WriteString(w, sqlstore.Script(dialect))
 	return err
-}
-
-func (db *DB) now() time.Time { return db.cfg.Clock() }
-
-// micros is a time as it is stored; 0 is no time.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
-}
-
-func notFound(op string, id mdm.EnrollmentID) error {
-	return &mdm.Error{Code: mdm.NotFound, Op: op, Enrollment: id}
-}
-
-// watchers are told of commits.
-type watchers struct {
-	mu   sync.Mutex
-	next int
-	fns  map[int]func(storage.Change)
-}
-
-// Watch implements [storage.Watcher].
-func (w *watchers) Watch(fn func(storage.Change)) (stop func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.fns == nil {
-		w.fns = map[int]func(storage.Change){}
-	}
-	w.next++
-	n := w.next
-	w.fns[n] = fn
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.fns, n)
-	}
-}
-
-func (w *watchers) tell(c storage.Change) {
-	if c == (storage.Change{}) {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, fn := range w.fns {
-		fn(c)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/gomdm/applemdm/mdm/scep"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
+	"github.com/gomdm/applemdm/storage/internal/dbtest"
 	"github.com/gomdm/applemdm/storage/sqlite"
 	"github.com/gomdm/applemdm/storage/storagetest"
 )
@@ -157,40 +159,6 @@ func TestUnreadableKeyFile(t *testing.T) {
 	require.ErrorContains(t, err, "key")
 }
 
-// TestStatements holds the hot path to its budget, whatever the history.
-func TestStatements(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "mdm.db"))
-	stores := db.Stores()
-	fp := enroll(t, stores, phone)
-	count := func(f func()) int64 {
-		before := db.Statements()
-		f()
-		return db.Statements() - before
-	}
-	enqueue := func() string {
-		receipt, err := stores.Command.Enqueue(t.Context(), command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(phone)})
-		require.NoError(t, err)
-		return receipt.UUID
-	}
-	cycle := func() (idle, offer, finish int64) {
-		idle = count(func() { require.Nil(t, report(t, stores, fp, command.StatusIdle, "")) })
-		uuid := enqueue()
-		offer = count(func() { require.NotNil(t, report(t, stores, fp, command.StatusIdle, "")) })
-		finish = count(func() { require.Nil(t, report(t, stores, fp, command.StatusAcknowledged, uuid)) })
-		return idle, offer, finish
-	}
-	idle, offer, finish := cycle()
-	assert.LessOrEqual(t, idle, int64(3), "an idle poll")
-	assert.LessOrEqual(t, offer, int64(10), "an idle poll with a command")
-	assert.LessOrEqual(t, finish, int64(11), "an answer that ends the session")
-	for range 200 {
-		report(t, stores, fp, command.StatusAcknowledged, enqueue())
-	}
-	again, offerAgain, finishAgain := cycle()
-	assert.Equal(t, []int64{idle, offer, finish}, []int64{again, offerAgain, finishAgain}, "the cost must not grow with history")
-	t.Logf("statements: idle %d, offer %d, finish %d", idle, offer, finish)
-}
-
 func TestIdlePollWritesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mdm.db")
 	stores := open(t, path).Stores()
@@ -289,4 +257,33 @@ func Example() {
 	receipt, err := db.Stores().Command.Enqueue(ctx, command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(mdm.EnrollmentID{Device: "nobody"})})
 	fmt.Println(receipt.Queued, receipt.RefusedAll, err)
 	// Output: 0 1 <nil>
+}
+
+func TestMain(m *testing.M) {
+	dbtest.Main(m, func(path string) (storage.Stores, error) {
+		db, err := sqlite.Open(context.Background(), path, nil)
+		if err != nil {
+			return storage.Stores{}, err
+		}
+		return db.Stores(), nil
+	})
+}
+
+func TestKill9(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	dbtest.Kill9(t, open(t, path).Stores(), path)
+}
+
+func TestBudget(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "mdm.db"))
+	dbtest.Budget(t, db.Stores(), db.Statements, 1, 5, 8, 8)
+}
+
+func ExampleScript() {
+	var b strings.Builder
+	if err := sqlite.Script(&b); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(strings.Contains(b.String(), "CREATE TABLE mdm_queue"))
+	// Output: true
 }

@@ -22,6 +22,9 @@ func concurrencyCases() []testCase {
 		{name: "one answer from many connections",
 			why: "commands.md §3: a device that repeats its answer on a second connection must not finish the command twice",
 			run: oneAnswerManyTimes},
+		{name: "fifty at one queue",
+			why: "a device on two networks, a burst of orders and an operator at once: one enrollment is everybody's row, and nobody may be refused for it",
+			run: fiftyAtOne},
 		{name: "enrolling anew while commands come in",
 			why: "checkin.Plan: a command is of one generation: what is queued around a re-enrollment is canceled with the old or runs in the new",
 			run: reenrollUnderLoad},
@@ -262,5 +265,58 @@ func replicasStart(w *world) {
 			d := other.enrolled(numbered("device-", i))
 			assert.Equal(w, mdm.Enrolled, worlds[0].row(d.id).State)
 		}
+	}
+}
+
+// fiftyAtOne lets senders, a canceling operator and connections of one device work on one queue, from two handles.
+func fiftyAtOne(w *world) {
+	w.Helper()
+	d := w.enrolled("D")
+	other := w.again()
+	handles := []*world{w, other}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	queued := map[string]bool{}
+	for n := range 50 {
+		h := handles[n%2]
+		all.Go(func() {
+			switch n % 5 {
+			case 0, 1: // a sender
+				receipt, err := h.Command.Enqueue(w.Context(), command.Order{Command: security(), To: mdm.IDs(d.id)})
+				if assert.NoError(w, err) && assert.Equal(w, 1, receipt.Queued) {
+					mu.Lock()
+					defer mu.Unlock()
+					queued[receipt.UUID] = true
+				}
+			case 2: // a sender who takes it back
+				uuid := fmt.Sprint("canceled-", n)
+				_, err := h.Command.Enqueue(w.Context(), command.Order{Command: security(), To: mdm.IDs(d.id), UUID: uuid})
+				assert.NoError(w, err)
+				_, err = h.Command.Cancel(w.Context(), uuid, mdm.Targets{})
+				assert.NoError(w, err)
+			default: // a connection of the device
+				one := *d
+				one.w = h
+				_, err := one.session(n, 200, h)
+				assert.NoError(w, err)
+			}
+		})
+	}
+	all.Wait()
+	for range 50 { // what the sessions left open
+		if n, err := d.session(0, 200, w); !assert.NoError(w, err) || n == 0 {
+			break
+		}
+	}
+	seen := map[string]bool{}
+	for _, e := range w.queue(d) {
+		assert.False(w, seen[e.UUID], "%s twice", e.UUID)
+		seen[e.UUID] = true
+		if queued[e.UUID] {
+			assert.Equal(w, command.Acknowledged, e.State, e.UUID)
+		}
+	}
+	for uuid := range queued {
+		assert.True(w, seen[uuid], "%s is lost", uuid)
 	}
 }

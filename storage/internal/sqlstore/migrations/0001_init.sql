@@ -47,7 +47,7 @@ CREATE TABLE mdm_certificates (
 	bound_at      {int} NOT NULL,
 	retired_at    {int} NOT NULL,
 	PRIMARY KEY (tenant, fingerprint)
-){table};
+){keyed};
 CREATE INDEX mdm_certificates_device ON mdm_certificates (tenant, device, status);
 
 CREATE TABLE mdm_denials (
@@ -56,7 +56,7 @@ CREATE TABLE mdm_denials (
 	fingerprint {hash} NOT NULL, -- empty for a device
 	reason      {text} NOT NULL,
 	PRIMARY KEY (tenant, device, fingerprint)
-){table};
+){keyed};
 
 CREATE TABLE mdm_secrets (
 	id         {id},
@@ -78,7 +78,7 @@ CREATE TABLE mdm_commands (
 	traits       {int} NOT NULL,
 	digest       {hash} NOT NULL,
 	body         {blob} NOT NULL -- sealed
-){table};
+){keyed};
 
 -- What is open. What is finished is in history, so that the next command costs the same however long that gets.
 CREATE TABLE mdm_queue (
@@ -100,7 +100,7 @@ CREATE TABLE mdm_queue (
 	relax       {int} NOT NULL, -- rules of Apple's schema that the order may break
 	checked     {int} NOT NULL, -- digest of the target that the command was checked for
 	PRIMARY KEY (enrollment, priority, seq)
-){table};
+){keyed};
 CREATE UNIQUE INDEX mdm_queue_command ON mdm_queue (command, enrollment);
 
 CREATE TABLE mdm_history (
@@ -123,7 +123,7 @@ CREATE TABLE mdm_history (
 	digest      {hash}, -- SHA-256 of the report that finished it
 	result      {blob}, -- that report, sealed
 	PRIMARY KEY (enrollment, seq)
-){table};
+){keyed};
 CREATE UNIQUE INDEX mdm_history_command ON mdm_history (command, enrollment);
 
 CREATE TABLE mdm_asides (
@@ -144,7 +144,7 @@ CREATE TABLE mdm_pushes (
 	due        {int} NOT NULL,
 	leased     {int} NOT NULL, -- in somebody's hands until then; 0: in nobody's
 	again      {int} NOT NULL  -- when another is due that was asked for meanwhile; 0: none
-){table};
+){keyed};
 CREATE INDEX mdm_pushes_due ON mdm_pushes (due);
 
 CREATE TABLE mdm_push_certificates (
@@ -152,7 +152,7 @@ CREATE TABLE mdm_push_certificates (
 	certificate {blob} NOT NULL, -- PEM
 	sealed      {blob} NOT NULL, -- the private key
 	not_after   {int} NOT NULL
-){table};
+){keyed};
 
 CREATE TABLE mdm_events (
 	seq    {serial},
@@ -170,20 +170,20 @@ CREATE INDEX mdm_events_enrollment ON mdm_events (tenant, device, usr, seq);
 CREATE TABLE mdm_consumers (
 	name {key} NOT NULL PRIMARY KEY,
 	pos  {int} NOT NULL
-){table};
+){keyed};
 CREATE TABLE mdm_gaps (
 	consumer {key} NOT NULL,
 	low      {int} NOT NULL,
 	high     {int} NOT NULL,
 	since    {int} NOT NULL,
 	PRIMARY KEY (consumer, low)
-){table};
+){keyed};
 CREATE TABLE mdm_deliveries (
 	consumer {key} NOT NULL,
 	seq      {int} NOT NULL,
 	leased   {int} NOT NULL, -- until then
 	PRIMARY KEY (consumer, seq)
-){table};
+){keyed};
 CREATE TABLE mdm_backlogs (
 	consumer {key} NOT NULL,
 	tenant   {key} NOT NULL,
@@ -191,7 +191,7 @@ CREATE TABLE mdm_backlogs (
 	usr      {key} NOT NULL,
 	seq      {int} NOT NULL, -- the first event that waits
 	PRIMARY KEY (consumer, tenant, device, usr)
-){table};
+){keyed};
 
 CREATE TABLE mdm_challenges (
 	hash          {hash} NOT NULL PRIMARY KEY,
@@ -203,9 +203,9 @@ CREATE TABLE mdm_challenges (
 	answered_key  {hash}, -- hash of the public key that was answered
 	certificate   {blob}, -- the answer, DER
 	spent         {hash}  -- hash of the public key that used it up
-){table};
+){keyed};
 
 CREATE TABLE mdm_vault (
 	name   {key} NOT NULL PRIMARY KEY,
 	sealed {blob} NOT NULL
-){table};
+){keyed};
