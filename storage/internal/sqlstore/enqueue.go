@@ -33,10 +33,21 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 		return command.Receipt{}, err
 	}
 	var receipt command.Receipt
-	err = db.update(ctx, func(t *tx) error {
-		receipt, err = t.enqueueAll(ctx, o, item)
-		return err
-	})
+	if ids := o.To.List(); len(ids) == 1 { // it may share its commit
+		v := &visit{key: ids[0], command: commandID(ids[0].Tenant, item.UUID)}
+		v.run = func(t *tx, k *known) error {
+			p := &placement{t: t, o: o, item: item, receipt: command.Receipt{UUID: item.UUID}, turn: &v.turn}
+			err := p.one(ctx, v.key, k)
+			receipt = p.receipt
+			return err
+		}
+		err = db.visit(ctx, v)
+	} else {
+		err = db.update(ctx, func(t *tx) error {
+			receipt, err = t.enqueueAll(ctx, o, item)
+			return err
+		})
+	}
 	if err != nil {
 		return command.Receipt{}, err
 	}
@@ -66,12 +77,11 @@ type placement struct {
 	o       command.Order
 	item    command.Item
 	receipt command.Receipt
-	bodies  map[string]bool // tenants whose body is there or on its way
-	turn    *turn           // of the target at hand
+	turn    *turn // of the target at hand
 }
 
 func (t *tx) enqueueAll(ctx context.Context, o command.Order, item command.Item) (command.Receipt, error) {
-	p := &placement{t: t, o: o, item: item, receipt: command.Receipt{UUID: item.UUID}, bodies: map[string]bool{}, turn: &turn{}}
+	p := &placement{t: t, o: o, item: item, receipt: command.Receipt{UUID: item.UUID}, turn: &turn{}}
 	if f, ok := o.To.Filter(); ok {
 		return p.receipt, p.filter(ctx, f)
 	}
@@ -155,7 +165,7 @@ func (p *placement) one(ctx context.Context, id mdm.EnrollmentID, k *known) erro
 		p.refuse(id, mdm.Errorf(mdm.Forbidden, p.t.db.op("Enqueue"), "not enrolled"))
 		return nil
 	}
-	if err := p.body(ctx, id.Tenant); err != nil {
+	if err := p.body(id.Tenant, k); err != nil {
 		return err
 	}
 	if k.again { // queued before by the same order
@@ -191,29 +201,28 @@ func (p *placement) refuse(id mdm.EnrollmentID, err error) {
 }
 
 // body stores the command's body, once for all targets of a tenant.
-func (p *placement) body(ctx context.Context, tenant string) error {
-	if p.bodies[tenant] {
-		return nil
-	}
+func (p *placement) body(tenant string, k *known) error {
 	t := p.t
 	id := commandID(tenant, p.item.UUID)
-	var uuid string
-	var digest []byte
-	found, err := one(ctx, t, "SELECT uuid, digest FROM mdm_commands WHERE id = ?", []any{id}, &uuid, &digest)
+	uuid, digest := k.uuid, k.body
+	if written, ok := t.bodies[id]; ok { // in this transaction
+		uuid, digest = written.UUID, written.Digest[:]
+	}
+	if digest != nil {
+		if uuid != p.item.UUID || !bytes.Equal(digest, p.item.Digest[:]) {
+			return mdm.Errorf(mdm.Malformed, t.db.op("Enqueue"), "the UUID is taken by another command")
+		}
+		return nil
+	}
+	sealed, err := t.db.cfg.Sealer.Seal(p.item.Body, bodyName(tenant, p.item.UUID))
 	if err != nil {
 		return err
 	}
-	if found && (uuid != p.item.UUID || !bytes.Equal(digest, p.item.Digest[:])) {
-		return mdm.Errorf(mdm.Malformed, t.db.op("Enqueue"), "the UUID is taken by another command")
+	t.write(p.turn, opCommand, id, tenant, p.item.UUID, p.item.RequestType, p.item.Traits, p.item.Digest[:], sealed)
+	if t.bodies == nil {
+		t.bodies = map[int64]command.Item{}
 	}
-	if !found {
-		sealed, err := t.db.cfg.Sealer.Seal(p.item.Body, bodyName(tenant, p.item.UUID))
-		if err != nil {
-			return err
-		}
-		t.write(p.turn, opCommand, id, tenant, p.item.UUID, p.item.RequestType, p.item.Traits, p.item.Digest[:], sealed)
-	}
-	p.bodies[tenant] = true
+	t.bodies[id] = p.item
 	return nil
 }
 

@@ -118,9 +118,13 @@ func (v *visit) another(ctx context.Context, t *tx, k *known) (*open, error) {
 	return again.next, err
 }
 
-// params are the parameters of opReport and of opSituation, which begins alike.
+// params are the parameters of what v asks.
 func (v *visit) params(o *op) []any {
-	row := []any{v.key.Tenant, v.key.Device, v.key.User, v.fp[:]}
+	row := []any{v.key.Tenant, v.key.Device, v.key.User}
+	if o == opTarget {
+		return append(row, v.command)
+	}
+	row = append(row, v.fp[:])
 	if o != opReport {
 		return row
 	}

@@ -25,6 +25,7 @@ const (
 	partNext
 	partReplacement
 	partAgain
+	partCommand // the body that has the order's UUID
 )
 
 // fact is such a row.
@@ -115,7 +116,8 @@ var (
 
 	opTarget = newOp("tenant$ device$ usr$ command", parts(ownPart, devicePart,
 		part(partAgain, "q.state", "", "", ofCaller+" AND q.command = :command "+caller),
-		part(partAgain, "h.state", "", "", "FROM mdm_enrollments e JOIN mdm_history h ON h.enrollment = e.id AND h.command = :command "+caller)))
+		part(partAgain, "h.state", "", "", "FROM mdm_enrollments e JOIN mdm_history h ON h.enrollment = e.id AND h.command = :command "+caller),
+		part(partCommand, "", "uuid", "digest", "FROM mdm_commands WHERE id = :command")))
 
 	// opLock keeps other transactions away from a device and its user channels until the commit.
 	opLock = newOp("tenant$ device$", "SELECT {i}, id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = '' {lock}")
@@ -188,6 +190,8 @@ type known struct {
 	next        *open
 	replacement bool
 	again       bool
+	uuid        string // of the body that is stored
+	body        []byte // its digest; nil: none is stored
 }
 
 func (k *known) add(f *fact, id mdm.EnrollmentID) error {
@@ -230,6 +234,8 @@ func (k *known) add(f *fact, id mdm.EnrollmentID) error {
 		k.replacement = true
 	case partAgain:
 		k.again = true
+	case partCommand:
+		k.uuid, k.body = f.s[0], f.b[0]
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
 )
@@ -17,6 +18,7 @@ type tx struct {
 	conn    Conn
 	pending []*work
 	ids     map[mdm.EnrollmentID]int64 // rows found so far
+	bodies  map[int64]command.Item     // written in this transaction
 	changed storage.Change
 }
 

@@ -12,13 +12,14 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 )
 
-// visit is one request of a device that writes: a report or a check-in.
+// visit is one request about a device that writes: a report, a check-in, or a command for it.
 type visit struct {
-	key    mdm.EnrollmentID
-	fp     mdm.Fingerprint
-	report *command.Report // nil: a check-in
-	run    func(*tx, *known) error
-	turn   turn
+	key     mdm.EnrollmentID
+	fp      mdm.Fingerprint
+	report  *command.Report // of a report
+	command int64           // row of the command to be queued
+	run     func(*tx, *known) error
+	turn    turn
 
 	ctx   context.Context
 	done  chan struct{}
@@ -117,16 +118,13 @@ func (t *tx) know(ctx context.Context, batch []*visit) ([]*known, error) {
 	rows, ids, into := map[*op][][]any{}, map[*op][]mdm.EnrollmentID{}, map[*op][]*known{}
 	all := make([]*known, len(batch))
 	for i, v := range batch {
-		o := opSituation
-		if v.report != nil {
-			o = opReport
-		}
+		o := v.asks()
 		all[i] = &known{}
 		locks = append(locks, []any{v.key.Tenant, v.key.Device})
 		rows[o], ids[o], into[o] = append(rows[o], v.params(o)), append(ids[o], v.key), append(into[o], all[i])
 	}
 	calls := t.locks(locks)
-	for _, o := range []*op{opReport, opSituation} {
+	for _, o := range []*op{opReport, opSituation, opTarget} {
 		if len(rows[o]) > 0 {
 			calls = append(calls, o.ask(t.db.dialect, rows[o], ids[o], into[o])...)
 		}
@@ -138,6 +136,17 @@ func (t *tx) know(ctx context.Context, batch []*visit) ([]*known, error) {
 		t.note(k)
 	}
 	return all, nil
+}
+
+// asks returns what loads what v needs to know.
+func (v *visit) asks() *op {
+	switch {
+	case v.report != nil:
+		return opReport
+	case v.command != 0:
+		return opTarget
+	}
+	return opSituation
 }
 
 func (t *tx) note(k *known) {
