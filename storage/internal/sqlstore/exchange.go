@@ -38,7 +38,7 @@ func (db *DB) Exchange(ctx context.Context, r *command.Report, admit func(*ident
 			return nil, err
 		}
 	}
-	v := &visit{key: mdm.EnrollmentID(r.ID), fp: r.Fingerprint, report: r}
+	v := &visit{key: r.ID, fp: r.Fingerprint, report: r}
 	v.run = func(t *tx, k *known) error { return v.exchange(ctx, t, k, admit) }
 	if err := db.visit(ctx, v); err != nil {
 		return nil, err
