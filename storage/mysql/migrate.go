@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 
 	driversql "github.com/go-sql-driver/mysql"
 
@@ -18,11 +17,6 @@ const versionTable = "CREATE TABLE IF NOT EXISTS mdm_schema (version BIGINT NOT 
 
 // lockWait is how long a migration waits for another one, in seconds.
 const lockWait = 600
-
-func isNetwork(err error) bool {
-	var network net.Error
-	return errors.As(err, &network)
-}
 
 // version returns the version of the schema, 0 if there is none.
 func (db *DB) version(ctx context.Context) (version int, err error) {

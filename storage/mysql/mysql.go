@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	driversql "github.com/go-sql-driver/mysql"
@@ -170,33 +171,14 @@ func (e *engine) Read(ctx context.Context, calls ...*sqlstore.Call) error {
 
 func run(ctx context.Context, r runner, calls []*sqlstore.Call) error {
 	for _, c := range calls {
-		if err := runOne(ctx, r, c); err != nil {
+		err := c.RunSQL(
+			func() (sql.Result, error) { return r.ExecContext(ctx, c.Text, c.Args...) },
+			func() (*sql.Rows, error) { return r.QueryContext(ctx, c.Text, c.Args...) })
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func runOne(ctx context.Context, r runner, c *sqlstore.Call) error {
-	if c.Rows == nil {
-		res, err := r.ExecContext(ctx, c.Text, c.Args...)
-		if err != nil {
-			return err
-		}
-		c.N, err = res.RowsAffected()
-		return err
-	}
-	rows, err := r.QueryContext(ctx, c.Text, c.Args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := c.Rows(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 func (e *engine) Begin(ctx context.Context) (sqlstore.Conn, error) {
@@ -241,4 +223,9 @@ func (e *engine) Trouble(err error) sqlstore.Trouble {
 		return sqlstore.Passing
 	}
 	return sqlstore.Other
+}
+
+func isNetwork(err error) bool {
+	var network net.Error
+	return errors.As(err, &network)
 }

@@ -102,7 +102,7 @@ func BenchmarkStore(b *testing.B) {
 
 func TestMain(m *testing.M) {
 	dbtest.Main(m, func(dsn string) (storage.Stores, error) {
-		db, err := postgres.Open(context.Background(), dsn, &postgres.Config{Sealer: victimSealer()})
+		db, err := postgres.Open(context.Background(), dsn, &postgres.Config{Sealer: dbtest.Sealer()})
 		if err != nil {
 			return storage.Stores{}, err
 		}
@@ -110,18 +110,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// victimSealer seals with a key that every process of a test knows.
-func victimSealer() storage.Sealer {
-	sealer, err := storage.NewAESGCM(make([]byte, storage.KeySize))
-	if err != nil {
-		panic(err)
-	}
-	return sealer
-}
-
 func TestKill9(t *testing.T) {
 	x := newSchemas(t)
-	x.sealer = victimSealer()
+	x.sealer = dbtest.Sealer()
 	dbtest.Kill9(t, x.open(t, t.Name()).Stores(), x.of(t, t.Name()))
 }
 
@@ -130,45 +121,22 @@ func TestBudget(t *testing.T) {
 	dbtest.Budget(t, db.Stores(), db.Statements, 1, 6, 9, 9)
 }
 
-func TestManyMigrateAtOnce(t *testing.T) {
-	x := newSchemas(t)
-	var opening sync.WaitGroup
-	for range 8 {
-		opening.Go(func() {
-			db, err := postgres.Open(context.Background(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer})
-			if assert.NoError(t, err) {
-				assert.NoError(t, db.Close())
-			}
-		})
+func (x *schemas) schema(t testing.TB) dbtest.Schema {
+	dsn := x.of(t, t.Name())
+	return dbtest.Schema{
+		Open: func(noMigration bool) (dbtest.Store, error) {
+			return postgres.Open(context.Background(), dsn, &postgres.Config{Sealer: x.sealer, NoMigration: noMigration})
+		},
+		Script: postgres.Script,
+		Exec:   func(t testing.TB, statement string) { x.in(t, t.Name(), statement) },
 	}
-	opening.Wait()
 }
 
-func TestNewerSchemaIsRefused(t *testing.T) {
-	x := newSchemas(t)
-	require.NoError(t, x.open(t, t.Name()).Close())
-	x.in(t, t.Name(), "UPDATE mdm_schema SET version = 1000")
-	_, err := postgres.Open(t.Context(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer})
-	require.ErrorContains(t, err, "newer")
-}
+func TestManyMigrateAtOnce(t *testing.T) { newSchemas(t).schema(t).ManyMigrateAtOnce(t) }
 
-func TestNoMigration(t *testing.T) {
-	x := newSchemas(t)
-	_, err := postgres.Open(t.Context(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer, NoMigration: true})
-	require.ErrorContains(t, err, "version 0")
-	var script strings.Builder
-	require.NoError(t, postgres.Script(&script))
-	for _, statement := range strings.Split(script.String(), ";\n") {
-		if strings.TrimSpace(statement) != "" {
-			x.in(t, t.Name(), statement)
-		}
-	}
-	db, err := postgres.Open(t.Context(), x.of(t, t.Name()), &postgres.Config{Sealer: x.sealer, NoMigration: true})
-	require.NoError(t, err, "the printed statements make the same schema")
-	_, err = dbtest.Enroll(db.Stores(), mdm.EnrollmentID{Device: "D"})
-	require.NoError(t, err)
-	require.NoError(t, db.Close())
-}
+func TestNewerSchemaIsRefused(t *testing.T) { newSchemas(t).schema(t).NewerIsRefused(t) }
+
+func TestNoMigration(t *testing.T) { newSchemas(t).schema(t).NoMigration(t) }
 
 func TestSealerIsRequired(t *testing.T) {
 	x := newSchemas(t)

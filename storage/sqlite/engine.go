@@ -168,35 +168,15 @@ func run(ctx context.Context, calls []*sqlstore.Call, prepare func(context.Conte
 	for _, c := range calls {
 		s, err := prepare(ctx, c.Text)
 		if err == nil {
-			err = runOne(ctx, s, c)
+			err = c.RunSQL(
+				func() (sql.Result, error) { return s.ExecContext(ctx, c.Args...) },
+				func() (*sql.Rows, error) { return s.QueryContext(ctx, c.Args...) })
 		}
 		if err != nil {
 			return known(err)
 		}
 	}
 	return nil
-}
-
-func runOne(ctx context.Context, s *sql.Stmt, c *sqlstore.Call) error {
-	if c.Rows == nil {
-		res, err := s.ExecContext(ctx, c.Args...)
-		if err != nil {
-			return err
-		}
-		c.N, err = res.RowsAffected()
-		return err
-	}
-	rows, err := s.QueryContext(ctx, c.Args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := c.Rows(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // busy reports whether another process held the database for longer than it was waited for.

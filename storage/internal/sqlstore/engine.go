@@ -9,6 +9,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 )
 
 // Engine runs statements on one kind of database. It is safe for concurrent use.
@@ -37,6 +38,29 @@ type Call struct {
 	Args []any
 	Rows func(scan func(...any) error) error // called for each row; nil for a statement without rows
 	N    int64                               // rows that a statement without rows changed
+}
+
+// RunSQL runs c for an engine on database/sql, by whichever of the two its statement is for.
+func (c *Call) RunSQL(exec func() (sql.Result, error), query func() (*sql.Rows, error)) error {
+	if c.Rows == nil {
+		res, err := exec()
+		if err != nil {
+			return err
+		}
+		c.N, err = res.RowsAffected()
+		return err
+	}
+	rows, err := query()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := c.Rows(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // Trouble is a kind of database error.

@@ -38,19 +38,23 @@ func scanEvent(scan func(...any) error, more ...any) (mdm.Event, error) {
 	return e, err
 }
 
+// readEvents returns the events that a query selects, by seq and body.
+func readEvents(ctx context.Context, r reader, query string, args ...any) ([]mdm.Event, error) {
+	var events []mdm.Event
+	err := r.query(ctx, query, args, func(scan func(...any) error) error {
+		e, err := scanEvent(scan)
+		events = append(events, e)
+		return err
+	})
+	return events, err
+}
+
 // Events implements event.Log.
 func (db *DB) Events(ctx context.Context, tenant string, after int64, limit int) ([]mdm.Event, error) {
 	if limit <= 0 {
 		limit = 1 << 40
 	}
-	var out []mdm.Event
-	err := snapshot{db}.query(ctx, `SELECT seq, body FROM mdm_events WHERE tenant = ? AND seq > ? ORDER BY seq LIMIT ?`, []any{tenant, after, limit},
-		func(scan func(...any) error) error {
-			e, err := scanEvent(scan)
-			out = append(out, e)
-			return err
-		})
-	return out, err
+	return readEvents(ctx, snapshot{db}, `SELECT seq, body FROM mdm_events WHERE tenant = ? AND seq > ? ORDER BY seq LIMIT ?`, tenant, after, limit)
 }
 
 // Lease implements event.Log.
@@ -168,13 +172,8 @@ func (l *leasing) backlog(ctx context.Context) error {
 
 // catchUp hands out what waited of one enrollment, as far as there is room.
 func (l *leasing) catchUp(ctx context.Context, id mdm.EnrollmentID) error {
-	var events []mdm.Event
-	err := l.t.query(ctx, `SELECT seq, body FROM mdm_events WHERE tenant = ? AND device = ? AND usr = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`,
-		[]any{id.Tenant, id.Device, id.User, l.waiting[id], l.position, l.left + 1}, func(scan func(...any) error) error {
-			e, err := scanEvent(scan)
-			events = append(events, e)
-			return err
-		})
+	events, err := readEvents(ctx, l.t, `SELECT seq, body FROM mdm_events WHERE tenant = ? AND device = ? AND usr = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`,
+		id.Tenant, id.Device, id.User, l.waiting[id], l.position, l.left+1)
 	if err != nil {
 		return err
 	}
@@ -198,13 +197,7 @@ func (l *leasing) catchUp(ctx context.Context, id mdm.EnrollmentID) error {
 // onward hands out events beyond the position. Those of busy enrollments are passed over and wait.
 func (l *leasing) onward(ctx context.Context) error {
 	for l.left > 0 {
-		var events []mdm.Event
-		err := l.t.query(ctx, `SELECT seq, body FROM mdm_events WHERE seq > ? ORDER BY seq LIMIT ?`, []any{l.position, pageSize},
-			func(scan func(...any) error) error {
-				e, err := scanEvent(scan)
-				events = append(events, e)
-				return err
-			})
+		events, err := readEvents(ctx, l.t, `SELECT seq, body FROM mdm_events WHERE seq > ? ORDER BY seq LIMIT ?`, l.position, pageSize)
 		if err != nil {
 			return err
 		}
@@ -245,13 +238,7 @@ func (l *leasing) late(ctx context.Context) error {
 		return err
 	}
 	for _, g := range gaps {
-		var events []mdm.Event
-		err := l.t.query(ctx, "SELECT seq, body FROM mdm_events WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", []any{g.low, g.high, l.left},
-			func(scan func(...any) error) error {
-				e, err := scanEvent(scan)
-				events = append(events, e)
-				return err
-			})
+		events, err := readEvents(ctx, l.t, "SELECT seq, body FROM mdm_events WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", g.low, g.high, l.left)
 		if err != nil {
 			return err
 		}
