@@ -78,6 +78,7 @@ func Configure(cfg *pgxpool.Config) {
 		"plan_cache_mode": "force_generic_plan", // they seek whatever the arguments are; planning costs more than running
 		"jit":             "off",
 		"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off", "enable_bitmapscan": "off",
+		"join_collapse_limit": "1", "from_collapse_limit": "1", // joins are written in the order in which they seek
 		"application_name": "applemdm",
 	} {
 		if _, set := cfg.ConnConfig.RuntimeParams[name]; !set {

@@ -80,8 +80,9 @@ const (
 
 	openInts = "q.enrollment, q.priority, q.seq, q.command, q.traits, q.generation, q.state, q.sends, q.relax, q.checked"
 
-	ofCaller = "FROM mdm_enrollments e JOIN mdm_queue q ON q.enrollment = e.id"
-	caller   = "WHERE e.tenant = :tenant AND e.device = :device AND e.usr = :usr"
+	// ofCaller is the row of the caller. As a value and not a join, it leaves the database no choice but to seek by it:
+	// all targets of an order for many have its command in common.
+	ofCaller = "(SELECT id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr)"
 )
 
 var (
@@ -96,27 +97,28 @@ var (
 		part(partDenial, "", "reason", "", "FROM mdm_denials WHERE tenant = :tenant AND device = '' AND fingerprint = :fp"))
 
 	opIdle = newOp("tenant$ device$ usr$ fp#", parts(standingParts,
-		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq "+ofCaller+" "+caller+" LIMIT 1) h")))
+		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = "+ofCaller+" LIMIT 1) h")))
 
 	opReport = newOp("tenant$ device$ usr$ fp# command uuid$ settled at setup idle", parts(standingParts,
-		part(partReported, openInts, "c.uuid, c.request_type", "", ofCaller+" AND q.command = :command JOIN mdm_commands c ON c.id = q.command AND c.uuid = :uuid "+caller),
-		part(partFinished, "h.state", "", "h.digest", "FROM mdm_enrollments e JOIN mdm_history h ON h.enrollment = e.id AND h.command = :command "+
-			"JOIN mdm_commands c ON c.id = h.command AND c.uuid = :uuid "+caller),
-		part(partLate, openInts, "c.uuid, c.request_type", "", ofCaller+" AND q.not_after > 0 AND q.not_after < :at AND q.command <> :settled "+
-			"JOIN mdm_commands c ON c.id = q.command "+caller),
-		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq "+ofCaller+" "+caller+" AND q.command <> :settled LIMIT 1) h"),
-		part(partNext, strings.ReplaceAll(openInts, "q.", "h."), "h.uuid, h.request_type", "h.body", "FROM (SELECT "+openInts+", c.uuid, c.request_type, c.body "+ofCaller+" JOIN mdm_commands c ON c.id = q.command "+caller+
+		part(partReported, openInts, "c.uuid, c.request_type", "", "FROM mdm_queue q JOIN mdm_commands c ON c.id = q.command AND c.uuid = :uuid "+
+			"WHERE q.command = :command AND q.enrollment = "+ofCaller),
+		part(partFinished, "h.state", "", "h.digest", "FROM mdm_history h JOIN mdm_commands c ON c.id = h.command AND c.uuid = :uuid "+
+			"WHERE h.command = :command AND h.enrollment = "+ofCaller),
+		part(partLate, openInts, "c.uuid, c.request_type", "", "FROM mdm_queue q JOIN mdm_commands c ON c.id = q.command "+
+			"WHERE q.enrollment = "+ofCaller+" AND q.not_after > 0 AND q.not_after < :at AND q.command <> :settled"),
+		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = "+ofCaller+" AND q.command <> :settled LIMIT 1) h"),
+		part(partNext, strings.ReplaceAll(openInts, "q.", "h."), "c.uuid, c.request_type", "c.body", "FROM (SELECT "+openInts+" FROM mdm_queue q WHERE q.enrollment = "+ofCaller+
 			// an Idle report makes deferred commands eligible, all others have a settled command or none
 			fmt.Sprintf(" AND (q.state <> %d OR :idle = 1) AND q.command <> :settled AND q.not_before <= :at AND (q.not_after = 0 OR q.not_after >= :at)", command.Deferred)+
-			" AND (:setup = 255 OR (q.traits & :setup) <> 0) ORDER BY q.enrollment, q.priority, q.seq LIMIT 1) h")))
+			" AND (:setup = 255 OR (q.traits & :setup) <> 0) ORDER BY q.enrollment, q.priority, q.seq LIMIT 1) h JOIN mdm_commands c ON c.id = h.command")))
 
 	opSituation = newOp("tenant$ device$ usr$ fp#", parts(standingParts,
-		part(partReplacement, "", "", "", "FROM (SELECT q.seq "+ofCaller+" AND q.generation = e.generation "+
-			fmt.Sprintf("AND q.sends > 0 AND (q.traits & %d) <> 0 WHERE e.tenant = :tenant AND e.device = :device AND e.usr = '' LIMIT 1) h", command.ReplacesMDM))))
+		part(partReplacement, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q JOIN mdm_enrollments e ON e.id = q.enrollment AND e.generation = q.generation "+
+			fmt.Sprintf("WHERE q.sends > 0 AND (q.traits & %d) <> 0 AND q.enrollment = ", command.ReplacesMDM)+strings.Replace(ofCaller, ":usr", "''", 1)+" LIMIT 1) h")))
 
 	opTarget = newOp("tenant$ device$ usr$ command", parts(ownPart, devicePart,
-		part(partAgain, "q.state", "", "", ofCaller+" AND q.command = :command "+caller),
-		part(partAgain, "h.state", "", "", "FROM mdm_enrollments e JOIN mdm_history h ON h.enrollment = e.id AND h.command = :command "+caller),
+		part(partAgain, "q.state", "", "", "FROM mdm_queue q WHERE q.command = :command AND q.enrollment = "+ofCaller),
+		part(partAgain, "h.state", "", "", "FROM mdm_history h WHERE h.command = :command AND h.enrollment = "+ofCaller),
 		part(partCommand, "", "uuid", "digest", "FROM mdm_commands WHERE id = :command")))
 
 	// opLock keeps other transactions away from a device and its user channels until the commit.
