@@ -1,0 +1,71 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets this binary be its own child, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "-serve" {
+		os.Exit(serveMain(os.Args[2]))
+	}
+	os.Exit(m.Run())
+}
+
+// TestQuick runs everything that needs no database server, and renders it twice: from the run, and from its file.
+func TestQuick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	dir := t.TempDir()
+	file, report := filepath.Join(dir, "results.json"), filepath.Join(dir, "docs", "benchmarks.md")
+	outputs := []string{"-markdown", report, "-plots", filepath.Join(dir, "docs", "plots")}
+	var first, progress, second strings.Builder
+	status := run(t.Context(), append([]string{"-quick", "-json", file, "-profile", filepath.Join(dir, "profiles"),
+		"-systems", "nanomdm-inmem,applemdm-memory,applemdm-sqlite"}, outputs...), &first, &progress)
+	require.Zero(t, status, progress.String())
+	for _, title := range []string{"Enrollment", "Idle polls", "Command cycles", "Idle polls behind a history", "One command for many", "Memory"} {
+		assert.Contains(t, first.String(), title)
+	}
+	before, err := os.ReadFile(report)
+	require.NoError(t, err)
+	assert.Contains(t, string(before), "](plots/throughput-idle.svg)")
+	assert.FileExists(t, filepath.Join(dir, "docs", "plots", "fanout.svg"))
+	assert.FileExists(t, filepath.Join(dir, "profiles", "cycles-applemdm-sqlite.pprof"))
+
+	require.Zero(t, run(t.Context(), append([]string{"-from", file}, outputs...), &second, io.Discard))
+	after, err := os.ReadFile(report)
+	require.NoError(t, err)
+	assert.Equal(t, first.String(), second.String())
+	assert.Equal(t, string(before), string(after))
+}
+
+func TestOptions(t *testing.T) {
+	o, err := parseOptions([]string{"-only", "cycles,idle", "-systems", "applemdm-memory,applemdm-postgres,nanomdm"}, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"idle", "cycles"}, o.only, "in our order")
+	all := usable(o)
+	require.Len(t, all, 1, "those on PostgreSQL need a DSN")
+	assert.Equal(t, "applemdm-memory", all[0].name)
+	assert.True(t, all[0].ours())
+	for _, args := range [][]string{{"-only", "lunch"}, {"-systems", "other"}, {"-concurrency", "0"}, {"idle"}, {"-x"}} {
+		_, err := parseOptions(args, io.Discard)
+		require.Error(t, err, args)
+	}
+	assert.Equal(t, 1, run(t.Context(), []string{"-systems", "nanomdm"}, io.Discard, io.Discard), "nothing to run is a failure")
+}
+
+func TestClonesAreAsLongAsRealOnes(t *testing.T) {
+	assert.Equal(t, "00008101-1000000000000007", cloneID(7))
+	f, err := newFleet(2)
+	require.NoError(t, err)
+	assert.Len(t, f.devices[1].id, len(cloneID(0)))
+	assert.Len(t, commandUUID(7, 8, 9), uuidLength)
+}
