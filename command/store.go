@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -44,17 +45,42 @@ type Exchanger interface {
 
 // Enqueuer is the server's side of the queue.
 type Enqueuer interface {
-	// Enqueue puts o on the queue of every target and leaves a push for each, all in one transaction. Targets that
+	// Enqueue puts o on the queue of every target and leaves a push for each, all in one transaction if there are no more
+	// than [OneTransaction]; an order for more is stored first and then carried out in chunks. If its process or its caller
+	// is gone before the end, another one goes on with it ([FanOuts]); its error then comes with the Receipt so far, and is
+	// [ErrNotOurs] if somebody canceled it. Targets that
 	// cannot have it (unknown, not enrolled, or one that [Item.Check] has something against) are refused one by one and do
-	// not hinder the others. The body is stored
-	// once. An order with a UUID that the store knows already is not queued twice: its Receipt counts the targets that
+	// not hinder the others. The body is stored once. An order with a UUID that the store knows already is not queued twice: its Receipt counts the targets that
 	// have it as Queued, so that a caller may repeat an Enqueue whose answer it lost; a UUID with another body is
 	// refused as Malformed.
 	Enqueue(ctx context.Context, o Order) (Receipt, error)
 	// Cancel withdraws a command from the queues where it has no final answer, and returns from how many. An answer that
-	// still comes is kept aside. An empty from means every queue.
+	// still comes is kept aside. An empty from means every queue, and ends an order that is still being carried out.
 	Cancel(ctx context.Context, uuid string, from mdm.Targets) (int, error)
 }
+
+// FanOuts are the orders for many that are being carried out. A store whose orders are each one step has none.
+type FanOuts interface {
+	// Resume takes over an order that no process works on any more, and carries it out to its end. It is false if there
+	// is none. Servers call it every now and then.
+	Resume(ctx context.Context) (bool, error)
+	// FanOuts returns the orders of a tenant that are not carried out yet, the oldest first.
+	FanOuts(ctx context.Context, tenant string) ([]FanOut, error)
+}
+
+// FanOut is an order for many on its way.
+type FanOut struct {
+	RequestType string
+	BegunAt     time.Time
+	Done        Receipt // so far; without the list of refusals
+}
+
+// OneTransaction is how many targets an order may have to be carried out in one transaction.
+const OneTransaction = 1000
+
+// ErrNotOurs is the error of an order for many that was canceled while it was carried out, or that another process goes on
+// with because this one was held up for too long.
+var ErrNotOurs = errors.New("command: the order was canceled, or another process goes on with it")
 
 // Inspector is the operator's view of the queues. Reads only.
 type Inspector interface {
@@ -89,6 +115,11 @@ type Order struct {
 	NotAfter  time.Time // not offered later, and expired then; zero: no limit
 	NoPush    bool      // do not wake the device
 
+	// Each is told what became of each target, Progress how far the order is; both when that is committed, from the
+	// goroutine of Enqueue. Who takes over an order knows nothing of them.
+	Each     func(Outcome)
+	Progress func(Receipt)
+
 	// Relax names rules of Apple's schema that this command may break: the schema lags behind systems, and is sometimes
 	// wrong. Zero: it must keep all of them, as far as the target is known. See [Validate].
 	Relax schema.Rules
@@ -122,6 +153,33 @@ const MaxRefusals = 1000
 type Refusal struct {
 	Enrollment mdm.EnrollmentID
 	Err        error
+}
+
+// Outcome is what became of one target of an order.
+type Outcome struct {
+	Enrollment mdm.EnrollmentID
+	State      OutcomeState
+	Err        error // why it was refused
+}
+
+// OutcomeState is what an order came to on one queue.
+type OutcomeState uint8
+
+// The outcomes.
+const (
+	OutcomeQueued    OutcomeState = iota + 1 // it is on the queue, perhaps since an earlier call
+	OutcomeCollapsed                         // an open command with its collapse key is enough
+	OutcomeRefused
+)
+
+var outcomeNames = [...]string{"none", "queued", "collapsed", "refused"}
+
+// String returns the outcome in a word.
+func (s OutcomeState) String() string {
+	if int(s) < len(outcomeNames) {
+		return outcomeNames[s]
+	}
+	return "unknown"
 }
 
 // Report is what a device says when it connects: that it is idle, or what became of a command.

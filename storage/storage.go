@@ -22,6 +22,7 @@ type Stores struct {
 	Checkin checkin.Store // required
 	Command command.Store // required
 
+	FanOuts          command.FanOuts // nil if an order is one step, however many it is for
 	Escrow           checkin.Escrow
 	Roster           checkin.Roster
 	Identity         identity.Resolver
@@ -32,6 +33,8 @@ type Stores struct {
 	Events           event.Log
 	Vault            Vault
 	Watch            Watcher
+	Sweep            Sweeper
+	Leases           Leases
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next

@@ -1,6 +1,6 @@
 // Package memory keeps a server's state in memory. It is the reference implementation of the store contracts: it does
 // what they say, in the plainest way, and passes storage/storagetest. It is for tests and for trying things out; what it
-// holds is gone with the process, and it keeps every event and every finished command as long as that lives.
+// holds is gone with the process.
 package memory
 
 import (
@@ -44,7 +44,9 @@ type DB struct {
 
 	// outboxes
 	intents   map[mdm.EnrollmentID]*intent
-	events    []mdm.Event // the one with Seq n is at n-1
+	events    []mdm.Event // in the order of Seq, without gaps
+	dropped   int         // so many events before them were swept
+	leases    map[string]lease
 	consumers map[string]*consumer
 
 	pushCertificates map[string]push.Certificate
@@ -72,6 +74,7 @@ func New() *DB {
 		consumers:        map[string]*consumer{},
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
+		leases:           map[string]lease{},
 		watchers:         map[int]func(storage.Change){},
 	}
 }
@@ -79,7 +82,7 @@ func New() *DB {
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: db}
+		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

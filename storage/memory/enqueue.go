@@ -18,6 +18,7 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 		return command.Receipt{}, err
 	}
 	receipt := command.Receipt{UUID: item.UUID}
+	var outcomes []command.Outcome
 	err = db.tx(ctx, func() error {
 		ids := db.targets(o.To)
 		for _, id := range ids { // before anything is queued: nobody gets it, or everybody who can
@@ -27,35 +28,45 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 		}
 		at := db.now()
 		for _, id := range ids {
-			db.enqueue(&receipt, o, item, id, at)
+			s, err := db.enqueue(&receipt, o, item, id, at)
+			if o.Each != nil {
+				outcomes = append(outcomes, command.Outcome{Enrollment: id, State: s, Err: err})
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return command.Receipt{}, err
 	}
+	for _, outcome := range outcomes {
+		o.Each(outcome)
+	}
+	if o.Progress != nil {
+		o.Progress(receipt)
+	}
 	return receipt, nil
 }
 
 // enqueue serves one target.
-func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.Item, id mdm.EnrollmentID, at time.Time) {
+func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.Item, id mdm.EnrollmentID, at time.Time) (command.OutcomeState, error) {
 	if !db.enrolled(id) {
-		refuse(receipt, id, db.refusal(id))
-		return
+		err := db.refusal(id)
+		refuse(receipt, id, err)
+		return command.OutcomeRefused, err
 	}
 	q := db.queue(id)
 	if q.byUUID[item.UUID] != nil { // the same order again
 		receipt.Queued++
-		return
+		return command.OutcomeQueued, nil
 	}
 	target := db.target(id)
 	if err := item.Check(target); err != nil {
 		refuse(receipt, id, err)
-		return
+		return command.OutcomeRefused, err
 	}
 	if o.Collapse != "" && db.collapses(q, o, at) {
 		receipt.Collapsed++
-		return
+		return command.OutcomeCollapsed, nil
 	}
 	e := &entry{order: db.order(id.Tenant, item), relax: item.Relax, checked: target.Digest(), Entry: command.Entry{
 		Enrollment: id, Generation: db.rows[id].Generation, UUID: item.UUID, RequestType: item.RequestType, State: command.Queued,
@@ -64,21 +75,21 @@ func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.It
 	q.insert(e)
 	receipt.Queued++
 	db.record(e.event(mdm.EventCommandQueued, at, ""))
-	if o.NoPush {
-		return
+	if !o.NoPush {
+		if o.NotBefore.After(at) {
+			at = o.NotBefore
+		}
+		db.wake(id, at)
 	}
-	if o.NotBefore.After(at) {
-		at = o.NotBefore
-	}
-	db.wake(id, at)
+	return command.OutcomeQueued, nil
 }
 
 func refuse(receipt *command.Receipt, id mdm.EnrollmentID, err error) {
 	receipt.RefusedAll++
+	if e, ok := errors.AsType[*mdm.Error](err); ok {
+		e.Enrollment = id
+	}
 	if len(receipt.Refused) < command.MaxRefusals {
-		if e, ok := errors.AsType[*mdm.Error](err); ok {
-			e.Enrollment = id
-		}
 		receipt.Refused = append(receipt.Refused, command.Refusal{Enrollment: id, Err: err})
 	}
 }

@@ -11,7 +11,7 @@ import (
 type (
 	// consumer is how far somebody is with the events.
 	consumer struct {
-		next int       // index of the first event that was never looked at
+		next int       // how many events there were before the first that was never looked at, swept ones included
 		open []pending // looked at and not acknowledged, by Seq
 	}
 
@@ -25,28 +25,29 @@ type (
 // record appends events.
 func (db *DB) record(events ...mdm.Event) {
 	for _, e := range events {
-		e.Seq = int64(len(db.events) + 1)
+		e.Seq = int64(db.dropped + len(db.events) + 1)
 		db.events = append(db.events, e)
 		db.change.Events = true
 	}
 }
 
 // Lease implements [event.Log].
-func (db *DB) Lease(ctx context.Context, name string, max int, lease time.Duration) (out []mdm.Event, err error) {
+func (db *DB) Lease(ctx context.Context, name string, most int, lease time.Duration) (out []mdm.Event, err error) {
 	err = db.tx(ctx, func() error {
 		c := db.consumers[name]
 		if c == nil {
 			c = &consumer{}
 			db.consumers[name] = c
 		}
-		out = c.lease(db.events, max, db.now(), lease)
+		c.next = max(c.next, db.dropped)
+		out = c.lease(db.events, db.dropped, most, db.now(), lease)
 		return nil
 	})
 	return out, err
 }
 
 // lease takes up to max events: those whose lease ended first, then new ones.
-func (c *consumer) lease(log []mdm.Event, max int, now time.Time, d time.Duration) (out []mdm.Event) {
+func (c *consumer) lease(log []mdm.Event, dropped, max int, now time.Time, d time.Duration) (out []mdm.Event) {
 	held := map[mdm.EnrollmentID]bool{} // an earlier event is in somebody's hands
 	take := func(p *pending) {
 		if p.until.After(now) || held[p.Enrollment] {
@@ -62,8 +63,8 @@ func (c *consumer) lease(log []mdm.Event, max int, now time.Time, d time.Duratio
 		}
 		take(&c.open[i])
 	}
-	for ; c.next < len(log) && len(out) < max; c.next++ {
-		c.open = append(c.open, pending{Event: log[c.next]})
+	for ; c.next-dropped < len(log) && len(out) < max; c.next++ {
+		c.open = append(c.open, pending{Event: log[c.next-dropped]})
 		take(&c.open[len(c.open)-1])
 	}
 	return out
@@ -89,7 +90,7 @@ func (db *DB) Ack(ctx context.Context, name string, done []mdm.Event) error {
 // Events implements [event.Log]. A limit of 0 is no limit.
 func (db *DB) Events(ctx context.Context, tenant string, after int64, limit int) (out []mdm.Event, err error) {
 	err = db.tx(ctx, func() error {
-		for _, e := range db.events[min(max(after, 0), int64(len(db.events))):] {
+		for _, e := range db.events[min(max(after-int64(db.dropped), 0), int64(len(db.events))):] {
 			if e.Enrollment.Tenant != tenant {
 				continue
 			}

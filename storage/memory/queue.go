@@ -34,6 +34,7 @@ type (
 		open      []*entry // in the order in which they are offered
 		all       []*entry // by Seq, open or finished
 		byUUID    map[string]*entry
+		last      int64          // Seq given out last
 		eraseSent mdm.Generation // in which an EraseDevice was last sent
 	}
 )
@@ -50,7 +51,8 @@ func (db *DB) queue(id mdm.EnrollmentID) *queue {
 
 // insert gives e its place.
 func (q *queue) insert(e *entry) {
-	e.Seq = int64(len(q.all) + 1)
+	q.last++
+	e.Seq = q.last
 	q.all = append(q.all, e)
 	q.byUUID[e.UUID] = e
 	at, _ := slices.BinarySearchFunc(q.open, e, compare)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	driversql "github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/assert"
@@ -109,6 +110,16 @@ func TestBudget(t *testing.T) {
 	dbtest.Budget(t, db.Stores(), db.Statements, 1, 6, 9, 9)
 }
 
+func TestTakeOver(t *testing.T) {
+	x := newDatabases(t)
+	dbtest.TakeOver(t, func(clock func() time.Time) storage.Stores {
+		db, err := mysql.Open(t.Context(), x.of(t, t.Name()), &mysql.Config{Sealer: x.sealer, Clock: clock})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, db.Close()) })
+		return db.Stores()
+	})
+}
+
 func (x *databases) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{
@@ -121,6 +132,10 @@ func (x *databases) schema(t testing.TB) dbtest.Schema {
 }
 
 func TestManyMigrateAtOnce(t *testing.T) { newDatabases(t).schema(t).ManyMigrateAtOnce(t) }
+
+func TestUpgrade(t *testing.T) {
+	newDatabases(t).schema(t).Upgrade(t, func(name, table string) string { return "DROP INDEX " + name + " ON " + table }, "UPDATE mdm_schema SET version = %d")
+}
 
 func TestNewerSchemaIsRefused(t *testing.T) { newDatabases(t).schema(t).NewerIsRefused(t) }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -121,6 +122,16 @@ func TestBudget(t *testing.T) {
 	dbtest.Budget(t, db.Stores(), db.Statements, 1, 6, 9, 9)
 }
 
+func TestTakeOver(t *testing.T) {
+	x := newSchemas(t)
+	dbtest.TakeOver(t, func(clock func() time.Time) storage.Stores {
+		db, err := postgres.New(t.Context(), x.pool(t, t.Name()), &postgres.Config{Sealer: x.sealer, Clock: clock})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, db.Close()) })
+		return db.Stores()
+	})
+}
+
 func (x *schemas) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{
@@ -133,6 +144,10 @@ func (x *schemas) schema(t testing.TB) dbtest.Schema {
 }
 
 func TestManyMigrateAtOnce(t *testing.T) { newSchemas(t).schema(t).ManyMigrateAtOnce(t) }
+
+func TestUpgrade(t *testing.T) {
+	newSchemas(t).schema(t).Upgrade(t, func(name, table string) string { return "DROP INDEX " + name }, "UPDATE mdm_schema SET version = %d")
+}
 
 func TestNewerSchemaIsRefused(t *testing.T) { newSchemas(t).schema(t).NewerIsRefused(t) }
 

@@ -279,6 +279,31 @@ func TestBudget(t *testing.T) {
 	dbtest.Budget(t, db.Stores(), db.Statements, 1, 5, 8, 8)
 }
 
+func TestTakeOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	dbtest.TakeOver(t, func(clock func() time.Time) storage.Stores {
+		db, err := sqlite.Open(t.Context(), path, &sqlite.Config{Clock: clock})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, db.Close()) })
+		return db.Stores()
+	})
+}
+
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	schema := dbtest.Schema{
+		Open: func(bool) (dbtest.Store, error) { return sqlite.Open(t.Context(), path, nil) },
+		Exec: func(t testing.TB, statement string) {
+			db, err := sql.Open("sqlite", path)
+			require.NoError(t, err)
+			_, err = db.Exec(statement)
+			require.NoError(t, err, statement)
+			require.NoError(t, db.Close())
+		},
+	}
+	schema.Upgrade(t, func(name, _ string) string { return "DROP INDEX " + name }, "PRAGMA user_version = %d")
+}
+
 func ExampleScript() {
 	var b strings.Builder
 	if err := sqlite.Script(&b); err != nil {

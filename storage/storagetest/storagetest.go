@@ -80,6 +80,7 @@ func groups() []group {
 		{"deadlines", 0, deadlineCases()},
 		{"model", 0, modelCases()},
 		{"enqueue", 0, enqueueCases()},
+		{"fan-out", 0, fanOutCases()},
 		{"fit", 0, fitCases()},
 		{"collapse", 0, collapseCases()},
 		{"cancel", 0, cancelCases()},
@@ -90,6 +91,8 @@ func groups() []group {
 		{"push-certificates", needsPushCertificates, pushCertificateCases()},
 		{"events", needsEvents, eventCases()},
 		{"event-leases", needsEvents, leaseCases()},
+		{"retention", needsSweep, retentionCases()},
+		{"work-leases", needsLeases, workLeaseCases()},
 		{"secrets", needsEscrow, secretCases()},
 		{"vault", needsVault, vaultCases()},
 		{"identity", 0, identityCases()},
@@ -145,6 +148,8 @@ const (
 	needsEvents
 	needsVault
 	needsWatch
+	needsSweep
+	needsLeases
 	needsDurable
 )
 
@@ -165,6 +170,8 @@ func missing(s storage.Stores, need feature) string {
 		{needsEvents, "Events", s.Events != nil},
 		{needsVault, "Vault", s.Vault != nil},
 		{needsWatch, "Watch", s.Watch != nil},
+		{needsSweep, "Sweep", s.Sweep != nil},
+		{needsLeases, "Leases", s.Leases != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

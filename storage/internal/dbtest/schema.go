@@ -1,6 +1,7 @@
 package dbtest
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
 )
@@ -75,4 +77,48 @@ func Sealer() storage.Sealer {
 		panic(err)
 	}
 	return sealer
+}
+
+// Upgrade takes a database with data back to the schema of each earlier version, and opens it again: nothing is lost. How
+// an index is dropped, and how a version is set, differ between databases.
+func (s Schema) Upgrade(t *testing.T, dropIndex func(name, table string) string, setVersion string) {
+	back := [][]string{ // what undoes the migration to version 2, and so on
+		{"DROP TABLE mdm_fanouts", "DROP TABLE mdm_fanout_parts", "DROP TABLE mdm_leases", dropIndex("mdm_history_finished", "mdm_history"),
+			dropIndex("mdm_asides_at", "mdm_asides"), dropIndex("mdm_challenges_expires", "mdm_challenges")},
+	}
+	id := mdm.EnrollmentID{Device: "D"}
+	ctx := t.Context()
+	for version := range len(back) {
+		db, err := s.Open(false)
+		require.NoError(t, err)
+		stores := db.Stores()
+		fp, err := Enroll(stores, id)
+		require.NoError(t, err)
+		receipt, err := stores.Command.Enqueue(ctx, command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(id)})
+		require.NoError(t, err)
+		require.NoError(t, stores.Vault.PutSecret(ctx, "ca", mdm.SecretString("secret")))
+		require.NoError(t, db.Close())
+		for n := len(back) - 1; n >= version; n-- {
+			for _, statement := range back[n] {
+				s.Exec(t, statement)
+			}
+		}
+		s.Exec(t, fmt.Sprintf(setVersion, version+1))
+
+		db, err = s.Open(false)
+		require.NoError(t, err)
+		stores = db.Stores()
+		_, err = stores.FanOuts.FanOuts(ctx, "")
+		require.NoError(t, err, "what the new version brings is there")
+		offer, err := Report(stores, id, fp, command.StatusIdle, "")
+		require.NoError(t, err)
+		require.NotNil(t, offer)
+		assert.Equal(t, receipt.UUID, offer.UUID)
+		secret, err := stores.Vault.Secret(ctx, "ca")
+		require.NoError(t, err)
+		assert.Equal(t, "secret", string(secret.Reveal()))
+		_, err = Report(stores, id, fp, command.StatusAcknowledged, offer.UUID)
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+	}
 }

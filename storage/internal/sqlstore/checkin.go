@@ -295,6 +295,8 @@ func resultName(enrollment, seq int64) []byte {
 
 func asideName(id mdm.EnrollmentID) []byte { return []byte("asides/raw/" + id.String()) }
 
+func fanOutName(id int64) []byte { return []byte("fanouts/spec/" + strconv.FormatInt(id, 10)) }
+
 func vaultName(name string) []byte { return []byte("vault/" + name) }
 
 func pushKeyName(topic string) []byte { return []byte("push_certificates/key/" + topic) }

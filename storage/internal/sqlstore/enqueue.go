@@ -32,26 +32,33 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 	if err != nil {
 		return command.Receipt{}, err
 	}
-	var receipt command.Receipt
+	if many, err := db.many(ctx, o); err != nil {
+		return command.Receipt{}, err
+	} else if many {
+		return db.fanOut(ctx, o, item)
+	}
+	var p *placement
 	if ids := o.To.List(); len(ids) == 1 { // it may share its commit
 		v := &visit{key: ids[0], command: commandID(ids[0].Tenant, item.UUID)}
 		v.run = func(t *tx, k *known) error {
-			p := &placement{t: t, o: o, item: item, receipt: command.Receipt{UUID: item.UUID}, turn: &v.turn}
-			err := p.one(ctx, v.key, k)
-			receipt = p.receipt
-			return err
+			p = &placement{t: t, o: o, item: item, receipt: command.Receipt{UUID: item.UUID}, turn: &v.turn}
+			return p.one(ctx, v.key, k)
 		}
 		err = db.visit(ctx, v)
 	} else {
 		err = db.update(ctx, func(t *tx) error {
-			receipt, err = t.enqueueAll(ctx, o, item)
+			p, err = t.enqueueAll(ctx, o, item)
 			return err
 		})
 	}
 	if err != nil {
 		return command.Receipt{}, err
 	}
-	return receipt, nil
+	p.tell()
+	if o.Progress != nil {
+		o.Progress(p.receipt)
+	}
+	return p.receipt, nil
 }
 
 // EnqueueIn is Enqueue in a transaction that somebody else begins and ends.
@@ -61,14 +68,14 @@ func (db *DB) EnqueueIn(ctx context.Context, conn Conn, o command.Order) (comman
 		return command.Receipt{}, err
 	}
 	t := &tx{db: db, conn: conn, ids: map[mdm.EnrollmentID]int64{}}
-	receipt, err := t.enqueueAll(ctx, o, item)
+	p, err := t.enqueueAll(ctx, o, item)
 	if err == nil {
 		err = t.send(ctx, false)
 	}
-	if p, ok := errors.AsType[*passing](err); ok {
-		err = mdm.Errorf(mdm.Unavailable, db.op("EnqueueTx"), "%w", p.error)
+	if passed, ok := errors.AsType[*passing](err); ok {
+		err = mdm.Errorf(mdm.Unavailable, db.op("EnqueueTx"), "%w", passed.error)
 	}
-	return receipt, err
+	return p.receipt, err
 }
 
 // placement is an order on its way to the queues.
@@ -77,13 +84,28 @@ type placement struct {
 	o       command.Order
 	item    command.Item
 	receipt command.Receipt
-	turn    *turn // of the target at hand
+	results []command.Outcome // if somebody wants them
+	turn    *turn             // of the target at hand
 }
 
-func (t *tx) enqueueAll(ctx context.Context, o command.Order, item command.Item) (command.Receipt, error) {
+// note keeps what became of a target until the commit.
+func (p *placement) note(id mdm.EnrollmentID, s command.OutcomeState, err error) {
+	if p.o.Each != nil {
+		p.results = append(p.results, command.Outcome{Enrollment: id, State: s, Err: err})
+	}
+}
+
+// tell tells the caller what was committed.
+func (p *placement) tell() {
+	for _, r := range p.results {
+		p.o.Each(r)
+	}
+}
+
+func (t *tx) enqueueAll(ctx context.Context, o command.Order, item command.Item) (*placement, error) {
 	p := &placement{t: t, o: o, item: item, receipt: command.Receipt{UUID: item.UUID}, turn: &turn{}}
 	if f, ok := o.To.Filter(); ok {
-		return p.receipt, p.filter(ctx, f)
+		return p, p.filter(ctx, f)
 	}
 	ids := o.To.List()
 	if len(ids) > 1 { // everybody locks in one order, and each once
@@ -93,10 +115,10 @@ func (t *tx) enqueueAll(ctx context.Context, o command.Order, item command.Item)
 	}
 	for part := range slices.Chunk(ids, chunk) {
 		if err := p.place(ctx, part); err != nil {
-			return p.receipt, err
+			return p, err
 		}
 	}
-	return p.receipt, nil
+	return p, nil
 }
 
 func compareIDs(a, b mdm.EnrollmentID) int {
@@ -165,11 +187,12 @@ func (p *placement) one(ctx context.Context, id mdm.EnrollmentID, k *known) erro
 		p.refuse(id, mdm.Errorf(mdm.Forbidden, p.t.db.op("Enqueue"), "not enrolled"))
 		return nil
 	}
-	if err := p.body(id.Tenant, k); err != nil {
+	if err := p.body(ctx, id.Tenant, k); err != nil {
 		return err
 	}
 	if k.again { // queued before by the same order
 		p.receipt.Queued++
+		p.note(id, command.OutcomeQueued, nil)
 		return nil
 	}
 	device := k.device
@@ -184,6 +207,7 @@ func (p *placement) one(ctx context.Context, id mdm.EnrollmentID, k *known) erro
 	if p.o.Collapse != "" {
 		if collapsed, err := p.collapse(ctx, k.own); err != nil || collapsed {
 			p.receipt.Collapsed++
+			p.note(id, command.OutcomeCollapsed, nil)
 			return err
 		}
 	}
@@ -192,16 +216,17 @@ func (p *placement) one(ctx context.Context, id mdm.EnrollmentID, k *known) erro
 
 func (p *placement) refuse(id mdm.EnrollmentID, err error) {
 	p.receipt.RefusedAll++
+	if e, ok := errors.AsType[*mdm.Error](err); ok {
+		e.Enrollment = id
+	}
+	p.note(id, command.OutcomeRefused, err)
 	if len(p.receipt.Refused) < command.MaxRefusals {
-		if e, ok := errors.AsType[*mdm.Error](err); ok {
-			e.Enrollment = id
-		}
 		p.receipt.Refused = append(p.receipt.Refused, command.Refusal{Enrollment: id, Err: err})
 	}
 }
 
 // body stores the command's body, once for all targets of a tenant.
-func (p *placement) body(tenant string, k *known) error {
+func (p *placement) body(ctx context.Context, tenant string, k *known) error {
 	t := p.t
 	id := commandID(tenant, p.item.UUID)
 	uuid, digest := k.uuid, k.body
@@ -212,18 +237,35 @@ func (p *placement) body(tenant string, k *known) error {
 		if uuid != p.item.UUID || !bytes.Equal(digest, p.item.Digest[:]) {
 			return mdm.Errorf(mdm.Malformed, t.db.op("Enqueue"), "the UUID is taken by another command")
 		}
-		return nil
+		if _, ok := t.bodies[id]; ok {
+			return nil
+		}
+		if kept, err := t.keepBody(ctx, id); err != nil || kept {
+			p.have(id)
+			return err
+		}
 	}
 	sealed, err := t.db.cfg.Sealer.Seal(p.item.Body, bodyName(tenant, p.item.UUID))
 	if err != nil {
 		return err
 	}
 	t.write(p.turn, opCommand, id, tenant, p.item.UUID, p.item.RequestType, p.item.Traits, p.item.Digest[:], sealed)
-	if t.bodies == nil {
-		t.bodies = map[int64]command.Item{}
-	}
-	t.bodies[id] = p.item
+	p.have(id)
 	return nil
+}
+
+// have notes that the body is there until the end of the transaction.
+func (p *placement) have(id int64) {
+	if p.t.bodies == nil {
+		p.t.bodies = map[int64]command.Item{}
+	}
+	p.t.bodies[id] = p.item
+}
+
+// keepBody locks a body that was there, so that no sweep deletes it before the commit. It is false if one has just done that.
+func (t *tx) keepBody(ctx context.Context, id int64) (bool, error) {
+	var n int64
+	return one(ctx, t, "SELECT 1 FROM mdm_commands WHERE id = ? {lock}", []any{id}, &n)
 }
 
 // collapse reports whether an open command makes a new one with its key needless; superseded ones are canceled.
@@ -260,6 +302,7 @@ func (p *placement) insert(own *row, checked int64) error {
 	t.write(p.turn, opEnqueue, own.id, o.Priority, own.nextSeq, commandID(own.ID.Tenant, p.item.UUID), p.item.Traits, own.Generation,
 		command.Queued, o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax, checked)
 	p.receipt.Queued++
+	p.note(own.ID, command.OutcomeQueued, nil)
 	if !o.NoPush {
 		due := at
 		if o.NotBefore.After(at) {
@@ -273,62 +316,111 @@ func (p *placement) insert(own *row, checked int64) error {
 	return err
 }
 
-// Cancel implements command.Enqueuer.
+// Cancel implements command.Enqueuer. What is on many queues is withdrawn in chunks, each a transaction.
 func (db *DB) Cancel(ctx context.Context, uuid string, from mdm.Targets) (int, error) {
-	ids := map[mdm.EnrollmentID]bool{}
+	c := canceling{db: db, uuid: uuid, ids: map[mdm.EnrollmentID]bool{}}
 	for _, id := range from.List() {
-		ids[id] = true
+		c.ids[id] = true
 	}
-	f, filtered := from.Filter()
-	n := 0
-	err := db.update(ctx, func(t *tx) error {
-		n = 0
-		var all []mdm.EnrollmentID
-		err := t.query(ctx, `SELECT e.tenant, e.device, e.usr, e.state, e.channel, e.topic, e.serial FROM mdm_commands c
-			JOIN mdm_queue q ON q.command = c.id JOIN mdm_enrollments e ON e.id = q.enrollment WHERE c.uuid = ?`, []any{uuid},
-			func(scan func(...any) error) error {
-				var e mdm.Enrollment
-				var state, channel int64
-				if err := scan(&e.ID.Tenant, &e.ID.Device, &e.ID.User, &state, &channel, &e.Topic, &e.Device.SerialNumber); err != nil {
-					return err
-				}
-				e.State, e.Channel = mdm.State(state), mdm.Channel(channel)
-				if filtered && f.Matches(&e) || !filtered && (len(ids) == 0 || ids[e.ID]) {
-					all = append(all, e.ID)
-				}
-				return nil
-			})
-		if err != nil {
+	c.filter, c.filtered = from.Filter()
+	if !c.filtered && len(c.ids) == 0 { // an order for many that is under way ends first
+		if err := db.update(ctx, func(t *tx) error { return t.forget(ctx, uuid) }); err != nil {
+			return 0, err
+		}
+	}
+	total := 0
+	for {
+		var n int
+		var more bool
+		err := db.update(ctx, func(t *tx) (err error) {
+			n, more, err = c.chunk(ctx, t)
 			return err
+		})
+		if err != nil {
+			return total, err
 		}
-		slices.SortFunc(all, compareIDs)
-		var v turn
-		for _, id := range all {
-			calls := t.locks([][]any{{id.Tenant, id.Device}})
-			if err := t.send(ctx, false, calls...); err != nil {
-				return err
-			}
-			own, err := t.rowID(ctx, id)
-			if err != nil {
-				return err
-			}
-			open, err := t.selectOpen(ctx, own, "AND q.command = ?", commandID(id.Tenant, uuid))
-			if err != nil {
-				return err
-			}
-			for _, o := range open {
-				if err := t.cancel(&v, id, o, command.Canceled, "canceled"); err != nil {
-					return err
-				}
-				n++
-			}
+		if total += n; !more {
+			return total, nil
 		}
-		return nil
-	})
+		c.after = c.last
+	}
+}
+
+// forget ends orders for many that are under way.
+func (t *tx) forget(ctx context.Context, uuid string) error {
+	var v turn
+	t.exec(&v, "DELETE FROM mdm_fanout_parts WHERE fanout IN (SELECT id FROM mdm_fanouts WHERE uuid = ?)", uuid)
+	_, err := t.change(ctx, "DELETE FROM mdm_fanouts WHERE uuid = ?", uuid)
+	return err
+}
+
+// canceling is a command on its way off the queues.
+type canceling struct {
+	db          *DB
+	uuid        string
+	ids         map[mdm.EnrollmentID]bool
+	filter      mdm.Filter
+	filtered    bool
+	after, last int64 // rows of enrollments
+}
+
+func (c *canceling) wants(e *mdm.Enrollment) bool {
+	if c.filtered {
+		return c.filter.Matches(e)
+	}
+	return len(c.ids) == 0 || c.ids[e.ID]
+}
+
+func (c *canceling) chunk(ctx context.Context, t *tx) (n int, more bool, err error) {
+	var all []mdm.EnrollmentID
+	seen := 0
+	err = t.query(ctx, `SELECT e.id, e.tenant, e.device, e.usr, e.state, e.channel, e.topic, e.serial FROM mdm_commands c
+		JOIN mdm_queue q ON q.command = c.id JOIN mdm_enrollments e ON e.id = q.enrollment
+		WHERE c.uuid = ? AND q.enrollment > ? ORDER BY q.enrollment LIMIT ?`, []any{c.uuid, c.after, chunk},
+		func(scan func(...any) error) error {
+			var e mdm.Enrollment
+			var state, channel int64
+			if err := scan(&c.last, &e.ID.Tenant, &e.ID.Device, &e.ID.User, &state, &channel, &e.Topic, &e.Device.SerialNumber); err != nil {
+				return err
+			}
+			seen++
+			e.State, e.Channel = mdm.State(state), mdm.Channel(channel)
+			if c.wants(&e) {
+				all = append(all, e.ID)
+			}
+			return nil
+		})
+	if err != nil {
+		return 0, false, err
+	}
+	slices.SortFunc(all, compareIDs)
+	for _, id := range all {
+		withdrawn, err := t.withdraw(ctx, id, c.uuid)
+		if err != nil {
+			return n, false, err
+		}
+		n += withdrawn
+	}
+	return n, seen == chunk, nil
+}
+
+// withdraw cancels a command on one queue, if it is open there.
+func (t *tx) withdraw(ctx context.Context, id mdm.EnrollmentID, uuid string) (n int, err error) {
+	if err := t.send(ctx, false, t.locks([][]any{{id.Tenant, id.Device}})...); err != nil {
+		return 0, err
+	}
+	own, err := t.rowID(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	return n, nil
+	open, err := t.selectOpen(ctx, own, "AND q.command = ?", commandID(id.Tenant, uuid))
+	for _, o := range open {
+		if err == nil {
+			err = t.cancel(&turn{}, id, o, command.Canceled, "canceled")
+		}
+		n++
+	}
+	return n, err
 }
 
 var opWake = newOp("enrollment due", `INSERT INTO mdm_pushes (enrollment, due, leased, again) {values :enrollment, :due, 0, 0}

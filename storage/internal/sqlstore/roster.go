@@ -53,6 +53,22 @@ func (db *DB) Enrollments(ctx context.Context, f mdm.Filter) iter.Seq2[*mdm.Enro
 
 // selectRows returns what f selects, in order. A Limit of 0 is no limit.
 func selectRows(ctx context.Context, r reader, f mdm.Filter) ([]*row, error) {
+	query, args := filtered(selectRow, f)
+	var rows []*row
+	err := r.query(ctx, query, args, func(scan func(...any) error) error {
+		var fact fact
+		if err := fact.scan(scan); err != nil {
+			return err
+		}
+		found, err := fact.row()
+		rows = append(rows, found)
+		return err
+	})
+	return rows, err
+}
+
+// filtered returns a query on the enrollments with what f asks for.
+func filtered(query string, f mdm.Filter) (string, []any) {
 	where, args := []string{"tenant = ?"}, []any{f.Tenant}
 	and := func(condition string, values ...any) {
 		where, args = append(where, condition), append(args, values...)
@@ -76,21 +92,11 @@ func selectRows(ctx context.Context, r reader, f mdm.Filter) ([]*row, error) {
 	if len(f.Channels) > 0 {
 		and("channel IN ("+marks(len(f.Channels))+")", list(f.Channels)...)
 	}
-	query := selectRow + "WHERE " + strings.Join(where, " AND ") + " ORDER BY tenant, device, usr"
+	query += " WHERE " + strings.Join(where, " AND ") + " ORDER BY tenant, device, usr"
 	if f.Limit > 0 {
 		query, args = query+" LIMIT ?", append(args, f.Limit)
 	}
-	var rows []*row
-	err := r.query(ctx, query, args, func(scan func(...any) error) error {
-		var fact fact
-		if err := fact.scan(scan); err != nil {
-			return err
-		}
-		found, err := fact.row()
-		rows = append(rows, found)
-		return err
-	})
-	return rows, err
+	return query, args
 }
 
 // marks returns n placeholders.

@@ -1,0 +1,418 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
+)
+
+// fanOut is an order for many that is under way. It is stored before its first target, and moved on in the transaction of
+// each chunk of them, so that another process can go on with it.
+type fanOut struct {
+	db      *DB
+	id      int64
+	owner   string
+	o       command.Order
+	item    command.Item
+	relax   schema.Rules     // of the order
+	fresh   bool             // nobody can have it already
+	after   mdm.EnrollmentID // of a filter: the last target that is done
+	receipt command.Receipt
+}
+
+// fanOutLease is how long a process that is not heard of keeps its orders. Every chunk renews it.
+const fanOutLease = time.Minute
+
+// spec is an order as it is stored.
+type spec struct {
+	Body      []byte           `json:"body"`
+	Relax     schema.Rules     `json:"relax,omitempty"`
+	Priority  command.Priority `json:"priority,omitempty"`
+	Collapse  string           `json:"collapse,omitempty"`
+	Supersede bool             `json:"supersede,omitempty"`
+	NotBefore time.Time        `json:"notBefore"`
+	NotAfter  time.Time        `json:"notAfter"`
+	NoPush    bool             `json:"noPush,omitempty"`
+	Filter    *mdm.Filter      `json:"filter,omitempty"`
+	Fresh     bool             `json:"fresh,omitempty"`
+}
+
+// many reports whether an order is for more than one transaction should have.
+func (db *DB) many(ctx context.Context, o command.Order) (bool, error) {
+	f, ok := o.To.Filter()
+	if !ok {
+		return len(o.To.List()) > command.OneTransaction, nil
+	}
+	if f.Limit > 0 && f.Limit <= command.OneTransaction {
+		return false, nil
+	}
+	if f.Limit == 0 || f.Limit > command.OneTransaction {
+		f.Limit = command.OneTransaction + 1
+	}
+	n := 0
+	query, args := filtered("SELECT 1 FROM mdm_enrollments", f)
+	err := snapshot{db}.query(ctx, query, args, func(func(...any) error) error {
+		n++
+		return nil
+	})
+	return n > command.OneTransaction, err
+}
+
+func random() (int64, string) {
+	var b [24]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return int64(binary.BigEndian.Uint64(b[:]) >> 1), string(appendHex(nil, b[8:]))
+}
+
+func appendHex(to, b []byte) []byte {
+	const digits = "0123456789abcdef"
+	for _, c := range b {
+		to = append(to, digits[c>>4], digits[c&15])
+	}
+	return to
+}
+
+// fanOut stores an order for many and runs it.
+func (db *DB) fanOut(ctx context.Context, o command.Order, item command.Item) (command.Receipt, error) {
+	f := &fanOut{db: db, o: o, item: item, relax: o.Relax, receipt: command.Receipt{UUID: item.UUID}}
+	f.id, f.owner = random()
+	if err := f.begin(ctx); err != nil {
+		return command.Receipt{}, err
+	}
+	err := f.run(ctx)
+	return f.receipt, err
+}
+
+var (
+	opFanOutPart = newOp("fanout part ids#", "INSERT INTO mdm_fanout_parts (fanout, part, ids) {values :fanout, :part, :ids}")
+
+	// partsAtOnce keeps a statement with lists of targets far below what any server takes.
+	partsAtOnce = 25
+)
+
+// begin stores the order and its body. After it the order will be carried out, whatever happens to this process.
+func (f *fanOut) begin(ctx context.Context) error {
+	filter, matching := f.o.To.Filter()
+	f.after = filter.After
+	tenants, ids := []string{filter.Tenant}, f.o.To.List()
+	if !matching {
+		ids = slices.Clone(ids)
+		slices.SortFunc(ids, compareIDs)
+		ids = slices.Compact(ids)
+		tenants = nil
+		for _, id := range ids {
+			if len(tenants) == 0 || tenants[len(tenants)-1] != id.Tenant {
+				tenants = append(tenants, id.Tenant)
+			}
+		}
+	}
+	return f.db.update(ctx, func(t *tx) error {
+		v := &turn{}
+		p := &placement{t: t, o: f.o, item: f.item, turn: v}
+		f.fresh = true
+		for _, tenant := range tenants {
+			k, err := t.stored(ctx, tenant, f.item.UUID)
+			if err != nil {
+				return err
+			}
+			f.fresh = f.fresh && k.body == nil
+			if err := p.body(ctx, tenant, k); err != nil {
+				return err
+			}
+		}
+		if err := f.insert(t, v, tenants[0]); err != nil {
+			return err
+		}
+		number := 0
+		for part := range slices.Chunk(ids, chunk) {
+			list, err := json.Marshal(part)
+			if err != nil {
+				return err
+			}
+			t.write(v, opFanOutPart, f.id, number, list)
+			if number++; number%partsAtOnce == 0 {
+				if err := t.send(ctx, false); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// stored loads what is known of the command with a UUID.
+func (t *tx) stored(ctx context.Context, tenant, uuid string) (*known, error) {
+	k := &known{}
+	_, err := one(ctx, t, "SELECT uuid, digest FROM mdm_commands WHERE id = ?", []any{commandID(tenant, uuid)}, &k.uuid, &k.body)
+	return k, err
+}
+
+func (f *fanOut) insert(t *tx, v *turn, tenant string) error {
+	s := spec{Body: f.item.Body, Relax: f.relax, Priority: f.o.Priority, Collapse: f.o.Collapse, Supersede: f.o.Supersede,
+		NotBefore: f.o.NotBefore, NotAfter: f.o.NotAfter, NoPush: f.o.NoPush, Fresh: f.fresh}
+	if filter, ok := f.o.To.Filter(); ok {
+		s.Filter = &filter
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	sealed, err := f.db.cfg.Sealer.Seal(text, fanOutName(f.id))
+	if err != nil {
+		return err
+	}
+	now := f.db.now()
+	t.exec(v, `INSERT INTO mdm_fanouts (id, tenant, uuid, request_type, spec, begun_at, owner, leased, device, usr, queued, collapsed, refused)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)`, f.id, tenant, f.item.UUID, f.item.RequestType, sealed, micros(now), f.owner,
+		micros(now.Add(fanOutLease)), f.after.Device, f.after.User)
+	return nil
+}
+
+// run carries the order out from where it stands. An order whose caller gives up is left to others at once.
+func (f *fanOut) run(ctx context.Context) error {
+	for {
+		done, err := f.step(ctx)
+		if err != nil {
+			if !errors.Is(err, command.ErrNotOurs) {
+				f.release(context.WithoutCancel(ctx))
+			}
+			return err
+		}
+		if done {
+			return nil
+		}
+	}
+}
+
+func (f *fanOut) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, runTime)
+	defer cancel()
+	_ = f.db.update(ctx, func(t *tx) error { // what fails is over with the lease
+		_, err := t.change(ctx, "UPDATE mdm_fanouts SET leased = 0 WHERE id = ? AND owner = ?", f.id, f.owner)
+		return err
+	})
+}
+
+// step serves the next chunk of targets.
+func (f *fanOut) step(ctx context.Context) (done bool, err error) {
+	var p *placement
+	var a advance
+	fast := f.fresh && f.o.Collapse == ""
+	err = f.db.update(ctx, func(t *tx) error {
+		p = &placement{t: t, o: f.o, item: f.item, receipt: command.Receipt{UUID: f.item.UUID}, turn: &turn{}}
+		next, err := f.next(ctx, p, fast)
+		if err != nil {
+			return err
+		}
+		fast = false // tried again: perhaps because somebody else queues the same order
+		a = next
+		return f.move(p, a)
+	})
+	if err != nil {
+		return false, err
+	}
+	f.after = a.after
+	f.told(p)
+	return a.done, nil
+}
+
+// told counts a chunk that was committed, and tells the caller of it.
+func (f *fanOut) told(p *placement) {
+	r := &f.receipt
+	r.Queued += p.receipt.Queued
+	r.Collapsed += p.receipt.Collapsed
+	r.RefusedAll += p.receipt.RefusedAll
+	if room := command.MaxRefusals - len(r.Refused); room > 0 {
+		r.Refused = append(r.Refused, p.receipt.Refused[:min(room, len(p.receipt.Refused))]...)
+	}
+	p.tell()
+	if f.o.Progress != nil {
+		f.o.Progress(*r)
+	}
+}
+
+// advance is what one step does to the place of an order.
+type advance struct {
+	part  int64 // of a list: the one that is done
+	after mdm.EnrollmentID
+	done  bool
+}
+
+// next puts the command on the queues of the next chunk.
+func (f *fanOut) next(ctx context.Context, p *placement, fast bool) (advance, error) {
+	var ours int64
+	lock := &Call{Text: f.db.dialect.text("SELECT 1 FROM mdm_fanouts WHERE id = ? AND owner = ? {lock}"), Args: []any{f.id, f.owner},
+		Rows: func(scan func(...any) error) error { return scan(&ours) }}
+	filter, matching := f.o.To.Filter()
+	var a advance
+	var rows []*row
+	var ids []mdm.EnrollmentID
+	var load *Call
+	if matching {
+		filter.After = f.after
+		left := chunk
+		if filter.Limit > 0 {
+			left = min(chunk, filter.Limit-f.receipt.Queued-f.receipt.Collapsed-f.receipt.RefusedAll)
+		}
+		a.done = filter.Limit > 0 && left < chunk
+		filter.Limit = left
+		load = f.page(filter, &rows, fast)
+	} else {
+		load = &Call{Text: f.db.dialect.text("SELECT part, ids FROM mdm_fanout_parts WHERE fanout = ? ORDER BY part LIMIT 1"), Args: []any{f.id},
+			Rows: func(scan func(...any) error) error {
+				var list []byte
+				if err := scan(&a.part, &list); err != nil {
+					return err
+				}
+				return json.Unmarshal(list, &ids)
+			}}
+	}
+	if err := p.t.send(ctx, false, lock, load); err != nil {
+		return a, err
+	}
+	if ours == 0 {
+		return a, command.ErrNotOurs
+	}
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
+	if a.done = a.done || len(ids) == 0 || matching && len(ids) < chunk; len(ids) > 0 {
+		a.after = ids[len(ids)-1]
+	}
+	if fast && matching && !slices.ContainsFunc(ids, mdm.EnrollmentID.IsUser) {
+		return a, p.rows(ctx, rows)
+	}
+	return a, p.place(ctx, ids)
+}
+
+// page returns the call that loads the next enrollments that a filter selects. With lock they are the caller's alone.
+func (f *fanOut) page(filter mdm.Filter, rows *[]*row, lock bool) *Call {
+	query, args := filtered(selectRow, filter)
+	if lock {
+		query += " {lock}"
+	}
+	return &Call{Text: f.db.dialect.text(query), Args: numbers(args), Rows: func(scan func(...any) error) error {
+		var fact fact
+		if err := fact.scan(scan); err != nil {
+			return err
+		}
+		r, err := fact.row()
+		*rows = append(*rows, r)
+		return err
+	}}
+}
+
+// rows puts the command on the queues of device channels that are locked already and cannot have it yet.
+func (p *placement) rows(ctx context.Context, rows []*row) error {
+	for _, r := range rows {
+		p.have(commandID(r.ID.Tenant, p.item.UUID)) // no sweep deletes what an order under way is for
+		if err := p.one(ctx, r.ID, &known{own: r}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move notes how far the order is, in the transaction of the chunk.
+func (f *fanOut) move(p *placement, a advance) error {
+	t, r := p.t, &p.receipt
+	v := &turn{at: len(t.pending)} // behind everything, so that a chunk costs no statement more
+	if a.done {
+		t.exec(v, "DELETE FROM mdm_fanouts WHERE id = ?", f.id)
+		return nil
+	}
+	t.exec(v, "UPDATE mdm_fanouts SET leased = ?, device = ?, usr = ?, queued = queued + ?, collapsed = collapsed + ?, refused = refused + ? WHERE id = ?",
+		micros(f.db.now().Add(fanOutLease)), a.after.Device, a.after.User, r.Queued, r.Collapsed, r.RefusedAll, f.id)
+	if _, matching := f.o.To.Filter(); !matching {
+		t.exec(v, "DELETE FROM mdm_fanout_parts WHERE fanout = ? AND part = ?", f.id, a.part)
+	}
+	return nil
+}
+
+const unfinished = "SELECT p.id, p.tenant, p.uuid, p.request_type, p.spec, p.begun_at, p.device, p.usr, p.queued, p.collapsed, p.refused FROM mdm_fanouts p "
+
+// scan reads an order that is under way.
+func (f *fanOut) scan(scan func(...any) error) (command.FanOut, error) {
+	out := command.FanOut{}
+	var sealed []byte
+	var begun, queued, collapsed, refused int64
+	tenant := ""
+	if err := scan(&f.id, &tenant, &out.Done.UUID, &out.RequestType, &sealed, &begun, &f.after.Device, &f.after.User, &queued, &collapsed, &refused); err != nil {
+		return out, err
+	}
+	f.after.Tenant = tenant
+	out.BegunAt = fromMicros(begun)
+	out.Done.Queued, out.Done.Collapsed, out.Done.RefusedAll = int(queued), int(collapsed), int(refused)
+	f.receipt = out.Done
+	text, err := f.db.cfg.Sealer.Open(sealed, fanOutName(f.id))
+	if err != nil {
+		return out, err
+	}
+	var s spec
+	if err := json.Unmarshal(text, &s); err != nil {
+		return out, err
+	}
+	f.o = command.Order{Command: command.Raw(s.Body), UUID: out.Done.UUID, Relax: s.Relax | schema.ShapeRules, Priority: s.Priority, Collapse: s.Collapse,
+		Supersede: s.Supersede, NotBefore: s.NotBefore, NotAfter: s.NotAfter, NoPush: s.NoPush}
+	f.fresh, f.relax = s.Fresh, s.Relax
+	if s.Filter != nil {
+		f.o.To = mdm.Matching(*s.Filter)
+	}
+	return out, nil
+}
+
+// FanOuts implements command.FanOuts.
+func (db *DB) FanOuts(ctx context.Context, tenant string) ([]command.FanOut, error) {
+	var out []command.FanOut
+	err := snapshot{db}.query(ctx, unfinished+"WHERE p.tenant = ? ORDER BY p.begun_at, p.id", []any{tenant}, func(scan func(...any) error) error {
+		f := &fanOut{db: db}
+		found, err := f.scan(scan)
+		out = append(out, found)
+		return err
+	})
+	return out, err
+}
+
+// Resume implements command.FanOuts.
+func (db *DB) Resume(ctx context.Context) (bool, error) {
+	const where = "WHERE p.leased <= ? ORDER BY p.id LIMIT 1"
+	var n int64
+	if any, err := one(ctx, snapshot{db}, "SELECT 1 FROM mdm_fanouts p "+where, []any{micros(db.now())}, &n); err != nil || !any {
+		return false, err // looking often must cost nothing
+	}
+	var f *fanOut
+	err := db.update(ctx, func(t *tx) error {
+		f = nil
+		now := db.now()
+		err := t.query(ctx, unfinished+where+" {skip}", []any{micros(now)}, func(scan func(...any) error) error {
+			f = &fanOut{db: db}
+			_, err := f.scan(scan)
+			return err
+		})
+		if err != nil || f == nil {
+			return err
+		}
+		_, f.owner = random()
+		_, err = t.change(ctx, "UPDATE mdm_fanouts SET owner = ?, leased = ? WHERE id = ?", f.owner, micros(now.Add(fanOutLease)), f.id)
+		return err
+	})
+	if err != nil || f == nil {
+		return false, err
+	}
+	if f.item, err = command.Prepare(f.o); err != nil {
+		return false, err
+	}
+	f.item.Relax = f.relax // what is checked again later, is checked as it was ordered
+	if err = f.run(ctx); errors.Is(err, command.ErrNotOurs) {
+		err = nil
+	}
+	return err == nil, err
+}
