@@ -8,7 +8,8 @@
 //	})
 //
 // The handler serves both halves of the protocol on one URL and tells them apart by content type, as devices send them.
-// [Server.Run] does the work that is not anybody's request: it sends pushes and delivers events.
+// [Server.Run] does the work that is not anybody's request: it sends pushes, delivers events, finishes orders for many whose
+// process is gone, and deletes what is over.
 //
 // The way of a request: its size is limited, then the certificate is extracted, then the property list is scanned in
 // one bounded pass, then the certificate is validated, and only then is it decoded and applied, in one call of a store.
@@ -56,6 +57,9 @@ type Config struct {
 
 	// Consumers get the events, each by its own name and at its own pace. Stores.Events is required for it.
 	Consumers map[string]event.Consumer
+
+	// Retention says how long what is over is kept; the zero value has defaults. Stores.Sweep nil: for ever.
+	Retention storage.Retention
 
 	Tenant      func(*http.Request) string // nil: one tenant, ""
 	MaxBody     int64                      // bytes; 0: DefaultMaxBody
@@ -141,7 +145,7 @@ func (s *Server) Uses() profile.Uses {
 	}
 }
 
-// Run sends pushes and delivers events until ctx ends, and returns the cause of that. Any number of processes may run it
+// Run does the work in the background until ctx ends, and returns the cause of that. Any number of processes may run it
 // on one database.
 func (s *Server) Run(ctx context.Context) error {
 	if w := s.cfg.Stores.Watch; w != nil {
@@ -163,6 +167,12 @@ func (s *Server) runners() []func(context.Context) error {
 	}
 	for _, d := range s.events {
 		all = append(all, d.Run)
+	}
+	if s.cfg.Stores.FanOuts != nil {
+		all = append(all, s.resume)
+	}
+	if s.cfg.Stores.Sweep != nil {
+		all = append(all, s.sweep)
 	}
 	return all
 }
