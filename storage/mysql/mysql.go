@@ -135,7 +135,7 @@ var dialect = &sqlstore.Dialect{
 		"id": "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY", "serial": "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY",
 		"int": "BIGINT", "text": "LONGTEXT", "key": "VARBINARY(255)", "hash": "VARBINARY(32)", "blob": "LONGBLOB",
 		"table": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
-		"keyed": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+		"keyed": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin", "changing": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin", "keyed changing": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
 		"empty": "''", "lock": "FOR UPDATE", "skip": "FOR UPDATE SKIP LOCKED",
 	},
 	Values:   true,

@@ -21,6 +21,13 @@ var (
 		`INSERT INTO mdm_queue (enrollment, priority, seq, command, traits, generation, state, collapse, not_before, not_after, queued_at, relax, checked,
 			sent_at, sends, deferred_at, deferrals)
 		{values :enrollment, :priority, :seq, :command, :traits, :generation, :state, :collapse, :not_before, :not_after, :queued_at, :relax, :checked, 0, 0, 0, 0}`)
+	// opBump and opEnqueueNext are opSeq and opEnqueue without a look at the row before.
+	opBump        = newOp("id generation state", "UPDATE mdm_enrollments SET next_seq = next_seq + 1 {from} WHERE mdm_enrollments.id = :id AND mdm_enrollments.generation = :generation AND mdm_enrollments.state = :state")
+	opEnqueueNext = newOp("enrollment priority command traits generation state collapse$ not_before not_after queued_at relax checked",
+		`INSERT INTO mdm_queue (enrollment, priority, seq, command, traits, generation, state, collapse, not_before, not_after, queued_at, relax, checked,
+			sent_at, sends, deferred_at, deferrals)
+		SELECT e.id, :priority, e.next_seq, :command, :traits, :generation, :state, :collapse, :not_before, :not_after, :queued_at, :relax, :checked, 0, 0, 0, 0
+		FROM mdm_enrollments e {also} WHERE e.id = :enrollment`)
 )
 
 // chunk is how many targets are looked at together.
@@ -86,6 +93,19 @@ type placement struct {
 	receipt command.Receipt
 	results []command.Outcome // if somebody wants them
 	turn    *turn             // of the target at hand
+	quick   bool              // rows are not locked yet: see bumped
+	bumps   [][]any
+
+	tenant string // that command is the row for
+	number int64
+}
+
+// command returns the row of the command for a tenant.
+func (p *placement) command(tenant string) int64 {
+	if p.number == 0 || p.tenant != tenant {
+		p.tenant, p.number = tenant, commandID(tenant, p.item.UUID)
+	}
+	return p.number
 }
 
 // note keeps what became of a target until the commit.
@@ -164,7 +184,7 @@ func (p *placement) place(ctx context.Context, ids []mdm.EnrollmentID) error {
 			locks = append(locks, []any{id.Tenant, id.Device})
 		}
 		all[i] = &known{}
-		rows = append(rows, []any{id.Tenant, id.Device, id.User, commandID(id.Tenant, p.item.UUID)})
+		rows = append(rows, []any{id.Tenant, id.Device, id.User, p.command(id.Tenant)})
 	}
 	calls := append(t.locks(locks), opTarget.ask(t.db.dialect, rows, ids, all)...)
 	if err := t.send(ctx, false, calls...); err != nil {
@@ -228,7 +248,7 @@ func (p *placement) refuse(id mdm.EnrollmentID, err error) {
 // body stores the command's body, once for all targets of a tenant.
 func (p *placement) body(ctx context.Context, tenant string, k *known) error {
 	t := p.t
-	id := commandID(tenant, p.item.UUID)
+	id := p.command(tenant)
 	uuid, digest := k.uuid, k.body
 	if written, ok := t.bodies[id]; ok { // in this transaction
 		uuid, digest = written.UUID, written.Digest[:]
@@ -297,10 +317,16 @@ func (p *placement) collapse(ctx context.Context, own *row) (bool, error) {
 
 func (p *placement) insert(own *row, checked int64) error {
 	t, o, at := p.t, p.o, p.t.db.now()
-	own.nextSeq++
-	t.write(p.turn, opSeq, own.id, own.nextSeq)
-	t.write(p.turn, opEnqueue, own.id, o.Priority, own.nextSeq, commandID(own.ID.Tenant, p.item.UUID), p.item.Traits, own.Generation,
-		command.Queued, o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax, checked)
+	if p.quick {
+		p.bumps = append(p.bumps, []any{own.id, int64(own.Generation), int64(own.State)})
+		t.write(p.turn, opEnqueueNext, own.id, o.Priority, p.command(own.ID.Tenant), p.item.Traits, own.Generation,
+			command.Queued, o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax, checked)
+	} else {
+		own.nextSeq++
+		t.write(p.turn, opSeq, own.id, own.nextSeq)
+		t.write(p.turn, opEnqueue, own.id, o.Priority, own.nextSeq, p.command(own.ID.Tenant), p.item.Traits, own.Generation,
+			command.Queued, o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax, checked)
+	}
 	p.receipt.Queued++
 	p.note(own.ID, command.OutcomeQueued, nil)
 	if !o.NoPush {
@@ -314,6 +340,15 @@ func (p *placement) insert(own *row, checked int64) error {
 		CommandUUID: p.item.UUID, RequestType: p.item.RequestType})
 	p.turn = &turn{} // the next target's rows may go with this one's: they are of other devices, or other rows
 	return err
+}
+
+// bumped returns the calls that lock the rows and give out their next numbers, as far as they stand as they stood. What else
+// a device said of itself meanwhile is looked at when the command is offered.
+func (p *placement) bumped() []*Call {
+	if len(p.bumps) == 0 {
+		return nil
+	}
+	return opBump.calls(p.t.db.dialect, p.bumps)
 }
 
 // Cancel implements command.Enqueuer. What is on many queues is withdrawn in chunks, each a transaction.

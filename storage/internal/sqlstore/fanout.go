@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -25,6 +26,7 @@ type fanOut struct {
 	relax   schema.Rules     // of the order
 	fresh   bool             // nobody can have it already
 	after   mdm.EnrollmentID // of a filter: the last target that is done
+	before  int              // how many targets were done before this run
 	receipt command.Receipt
 }
 
@@ -176,20 +178,91 @@ func (f *fanOut) insert(t *tx, v *turn, tenant string) error {
 	return nil
 }
 
-// run carries the order out from where it stands. An order whose caller gives up is left to others at once.
-func (f *fanOut) run(ctx context.Context) error {
-	for {
-		done, err := f.step(ctx)
-		if err != nil {
-			if !errors.Is(err, command.ErrNotOurs) {
-				f.release(context.WithoutCancel(ctx))
-			}
+// run carries the order out from where it stands. While one chunk is written, the next is read. An order whose caller gives
+// up is left to others at once.
+func (f *fanOut) run(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, command.ErrNotOurs) {
+			f.release(context.WithoutCancel(ctx))
+		}
+	}()
+	c, err := f.read(ctx, &targets{last: f.after, part: -1})
+	for err == nil {
+		var next *targets
+		var failed error
+		var reading sync.WaitGroup
+		if !c.done {
+			reading.Go(func() { next, failed = f.read(ctx, c) })
+		}
+		err = f.step(ctx, c)
+		reading.Wait()
+		if c.done || err != nil {
 			return err
 		}
-		if done {
-			return nil
-		}
+		c, err = next, failed
 	}
+	return err
+}
+
+// targets are a chunk of an order.
+type targets struct {
+	ids  []mdm.EnrollmentID
+	rows []*row // of ids; nil: not known
+	last mdm.EnrollmentID
+	part int64 // of a list
+	all  int   // how many there were up to here, in this run
+	done bool  // there are no more
+}
+
+// read loads the targets after former ones.
+func (f *fanOut) read(ctx context.Context, former *targets) (*targets, error) {
+	c := &targets{last: former.last, part: former.part}
+	filter, matching := f.o.To.Filter()
+	if !matching {
+		return c, f.readPart(ctx, c)
+	}
+	filter.After = former.last
+	limit := chunk
+	if filter.Limit > 0 {
+		limit = min(chunk, filter.Limit-f.before-former.all)
+	}
+	filter.Limit = limit
+	var err error
+	if limit > 0 {
+		c.rows, err = selectRows(ctx, snapshot{f.db}, filter)
+	}
+	for _, r := range c.rows {
+		c.ids = append(c.ids, r.ID)
+		c.last = r.ID
+	}
+	c.all = former.all + len(c.ids)
+	c.done = len(c.ids) < chunk
+	return c, err
+}
+
+var opRow = newOp("tenant$ device$ usr$", ownPart)
+
+// readPart loads the next part of a list.
+func (f *fanOut) readPart(ctx context.Context, c *targets) error {
+	var list []byte
+	found, err := one(ctx, snapshot{f.db}, "SELECT part, ids FROM mdm_fanout_parts WHERE fanout = ? AND part > ? ORDER BY part LIMIT 1",
+		[]any{f.id, c.part}, &c.part, &list)
+	if err != nil || !found {
+		c.done = true
+		return err
+	}
+	if err := json.Unmarshal(list, &c.ids); err != nil {
+		return err
+	}
+	into, rows := make([]*known, len(c.ids)), make([][]any, len(c.ids))
+	for i, id := range c.ids {
+		into[i], rows[i], c.last = &known{}, []any{id.Tenant, id.Device, id.User}, id
+	}
+	err = f.db.retry(ctx, func() error { return f.db.read(ctx, opRow.ask(f.db.dialect, rows, c.ids, into)...) })
+	for _, k := range into {
+		c.rows = append(c.rows, k.own)
+	}
+	return err
 }
 
 func (f *fanOut) release(ctx context.Context) {
@@ -201,28 +274,64 @@ func (f *fanOut) release(ctx context.Context) {
 	})
 }
 
-// step serves the next chunk of targets.
-func (f *fanOut) step(ctx context.Context) (done bool, err error) {
+// step serves a chunk of targets.
+func (f *fanOut) step(ctx context.Context, c *targets) error {
 	var p *placement
-	var a advance
-	fast := f.fresh && f.o.Collapse == ""
-	err = f.db.update(ctx, func(t *tx) error {
-		p = &placement{t: t, o: f.o, item: f.item, receipt: command.Receipt{UUID: f.item.UUID}, turn: &turn{}}
-		next, err := f.next(ctx, p, fast)
-		if err != nil {
+	// The quick way is for what nobody can have yet and nothing open can collapse; and users lock the rows of their devices.
+	quick := f.fresh && f.o.Collapse == "" && !slices.ContainsFunc(c.ids, mdm.EnrollmentID.IsUser)
+	err := f.db.update(ctx, func(t *tx) error {
+		p = &placement{t: t, o: f.o, item: f.item, receipt: command.Receipt{UUID: f.item.UUID}, turn: &turn{}, quick: quick}
+		quick = false // tried again: somebody queues the same order, or a device has changed
+		if err := f.place(ctx, p, c); err != nil {
 			return err
 		}
-		fast = false // tried again: perhaps because somebody else queues the same order
-		a = next
-		return f.move(p, a)
+		f.move(p, c)
+		return nil
 	})
-	if err != nil {
-		return false, err
+	if err == nil {
+		f.told(p)
 	}
-	f.after = a.after
-	f.told(p)
-	return a.done, nil
+	return err
 }
+
+// place puts the command on the queues of a chunk.
+func (f *fanOut) place(ctx context.Context, p *placement, c *targets) error {
+	var ours int64
+	lock := &Call{Text: f.db.dialect.text("SELECT 1 FROM mdm_fanouts WHERE id = ? AND owner = ? {lock}"), Args: []any{f.id, f.owner},
+		Rows: func(scan func(...any) error) error { return scan(&ours) }}
+	calls := []*Call{lock}
+	if p.quick {
+		for i, id := range c.ids {
+			p.have(p.command(id.Tenant)) // no sweep deletes what an order under way is for
+			if err := p.one(ctx, id, &known{own: c.rows[i]}); err != nil {
+				return err
+			}
+		}
+		calls = append(calls, p.bumped()...)
+	}
+	held := p.t.pending // what is to be written, goes with the commit
+	p.t.pending = nil
+	if err := p.t.send(ctx, false, calls...); err != nil {
+		return err
+	}
+	p.t.pending = held
+	if ours == 0 {
+		return command.ErrNotOurs
+	}
+	if !p.quick {
+		return p.place(ctx, c.ids)
+	}
+	var n int64
+	for _, call := range calls[1:] {
+		n += call.N
+	}
+	if n != int64(len(p.bumps)) { // a device has changed since it was looked at
+		return &passing{error: errChanged}
+	}
+	return nil
+}
+
+var errChanged = errors.New("sqlstore: a target has changed meanwhile")
 
 // told counts a chunk that was committed, and tells the caller of it.
 func (f *fanOut) told(p *placement) {
@@ -239,102 +348,20 @@ func (f *fanOut) told(p *placement) {
 	}
 }
 
-// advance is what one step does to the place of an order.
-type advance struct {
-	part  int64 // of a list: the one that is done
-	after mdm.EnrollmentID
-	done  bool
-}
-
-// next puts the command on the queues of the next chunk.
-func (f *fanOut) next(ctx context.Context, p *placement, fast bool) (advance, error) {
-	var ours int64
-	lock := &Call{Text: f.db.dialect.text("SELECT 1 FROM mdm_fanouts WHERE id = ? AND owner = ? {lock}"), Args: []any{f.id, f.owner},
-		Rows: func(scan func(...any) error) error { return scan(&ours) }}
-	filter, matching := f.o.To.Filter()
-	var a advance
-	var rows []*row
-	var ids []mdm.EnrollmentID
-	var load *Call
-	if matching {
-		filter.After = f.after
-		left := chunk
-		if filter.Limit > 0 {
-			left = min(chunk, filter.Limit-f.receipt.Queued-f.receipt.Collapsed-f.receipt.RefusedAll)
-		}
-		a.done = filter.Limit > 0 && left < chunk
-		filter.Limit = left
-		load = f.page(filter, &rows, fast)
-	} else {
-		load = &Call{Text: f.db.dialect.text("SELECT part, ids FROM mdm_fanout_parts WHERE fanout = ? ORDER BY part LIMIT 1"), Args: []any{f.id},
-			Rows: func(scan func(...any) error) error {
-				var list []byte
-				if err := scan(&a.part, &list); err != nil {
-					return err
-				}
-				return json.Unmarshal(list, &ids)
-			}}
-	}
-	if err := p.t.send(ctx, false, lock, load); err != nil {
-		return a, err
-	}
-	if ours == 0 {
-		return a, command.ErrNotOurs
-	}
-	for _, r := range rows {
-		ids = append(ids, r.ID)
-	}
-	if a.done = a.done || len(ids) == 0 || matching && len(ids) < chunk; len(ids) > 0 {
-		a.after = ids[len(ids)-1]
-	}
-	if fast && matching && !slices.ContainsFunc(ids, mdm.EnrollmentID.IsUser) {
-		return a, p.rows(ctx, rows)
-	}
-	return a, p.place(ctx, ids)
-}
-
-// page returns the call that loads the next enrollments that a filter selects. With lock they are the caller's alone.
-func (f *fanOut) page(filter mdm.Filter, rows *[]*row, lock bool) *Call {
-	query, args := filtered(selectRow, filter)
-	if lock {
-		query += " {lock}"
-	}
-	return &Call{Text: f.db.dialect.text(query), Args: numbers(args), Rows: func(scan func(...any) error) error {
-		var fact fact
-		if err := fact.scan(scan); err != nil {
-			return err
-		}
-		r, err := fact.row()
-		*rows = append(*rows, r)
-		return err
-	}}
-}
-
-// rows puts the command on the queues of device channels that are locked already and cannot have it yet.
-func (p *placement) rows(ctx context.Context, rows []*row) error {
-	for _, r := range rows {
-		p.have(commandID(r.ID.Tenant, p.item.UUID)) // no sweep deletes what an order under way is for
-		if err := p.one(ctx, r.ID, &known{own: r}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // move notes how far the order is, in the transaction of the chunk.
-func (f *fanOut) move(p *placement, a advance) error {
+func (f *fanOut) move(p *placement, c *targets) {
 	t, r := p.t, &p.receipt
 	v := &turn{at: len(t.pending)} // behind everything, so that a chunk costs no statement more
-	if a.done {
+	if c.done {
+		t.exec(v, "DELETE FROM mdm_fanout_parts WHERE fanout = ?", f.id)
 		t.exec(v, "DELETE FROM mdm_fanouts WHERE id = ?", f.id)
-		return nil
+		return
 	}
 	t.exec(v, "UPDATE mdm_fanouts SET leased = ?, device = ?, usr = ?, queued = queued + ?, collapsed = collapsed + ?, refused = refused + ? WHERE id = ?",
-		micros(f.db.now().Add(fanOutLease)), a.after.Device, a.after.User, r.Queued, r.Collapsed, r.RefusedAll, f.id)
-	if _, matching := f.o.To.Filter(); !matching {
-		t.exec(v, "DELETE FROM mdm_fanout_parts WHERE fanout = ? AND part = ?", f.id, a.part)
+		micros(f.db.now().Add(fanOutLease)), c.last.Device, c.last.User, r.Queued, r.Collapsed, r.RefusedAll, f.id)
+	if c.part >= 0 {
+		t.exec(v, "DELETE FROM mdm_fanout_parts WHERE fanout = ? AND part = ?", f.id, c.part)
 	}
-	return nil
 }
 
 const unfinished = "SELECT p.id, p.tenant, p.uuid, p.request_type, p.spec, p.begun_at, p.device, p.usr, p.queued, p.collapsed, p.refused FROM mdm_fanouts p "
@@ -352,6 +379,7 @@ func (f *fanOut) scan(scan func(...any) error) (command.FanOut, error) {
 	out.BegunAt = fromMicros(begun)
 	out.Done.Queued, out.Done.Collapsed, out.Done.RefusedAll = int(queued), int(collapsed), int(refused)
 	f.receipt = out.Done
+	f.before = out.Done.Queued + out.Done.Collapsed + out.Done.RefusedAll
 	text, err := f.db.cfg.Sealer.Open(sealed, fanOutName(f.id))
 	if err != nil {
 		return out, err

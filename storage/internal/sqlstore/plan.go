@@ -6,7 +6,7 @@ func Statements(d *Dialect) []*Call {
 	var out []*Call
 	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opErase,
 		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opSeq, opEnqueue, opWake, opLeasePush, opPutOff,
-		opPushed, opPushNext, opKeepPush, opEvent, opDeliver, opSeen, opFanOutPart, opForget, opOrphan, opForgetAside, opForgetChallenge} {
+		opPushed, opPushNext, opKeepPush, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opBump, opEnqueueNext, opForget, opOrphan, opForgetAside, opForgetChallenge} {
 		row := make([]any, len(o.params))
 		for i, p := range o.params {
 			switch p.kind {

@@ -28,7 +28,7 @@ CREATE TABLE mdm_enrollments (
 	next_seq         {int} NOT NULL DEFAULT 0, -- of the queue
 	erase_sent       {int} NOT NULL DEFAULT 0, -- the generation in which an EraseDevice was last sent
 	UNIQUE (tenant, device, usr)
-){table};
+){changing};
 CREATE INDEX mdm_enrollments_serial ON mdm_enrollments (tenant, serial);
 
 CREATE TABLE mdm_certificates (
@@ -100,7 +100,7 @@ CREATE TABLE mdm_queue (
 	relax       {int} NOT NULL, -- rules of Apple's schema that the order may break
 	checked     {int} NOT NULL, -- digest of the target that the command was checked for
 	PRIMARY KEY (enrollment, priority, seq)
-){keyed};
+){keyed changing};
 CREATE UNIQUE INDEX mdm_queue_command ON mdm_queue (command, enrollment);
 
 CREATE TABLE mdm_history (
