@@ -55,7 +55,8 @@ type Enqueuer interface {
 	// refused as Malformed.
 	Enqueue(ctx context.Context, o Order) (Receipt, error)
 	// Cancel withdraws a command from the queues where it has no final answer, and returns from how many. An answer that
-	// still comes is kept aside. An empty from means every queue, and ends an order that is still being carried out.
+	// still comes is kept aside. An empty from means every queue. It ends an order that is still
+	// being carried out, and so does a filter with nothing but a tenant.
 	Cancel(ctx context.Context, uuid string, from mdm.Targets) (int, error)
 }
 

@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"storage"},
 	{"storage/internal/sqlstore", "storage/internal/dbtest"},
 	{"storage/memory", "storage/sqlite", "storage/postgres", "storage/mysql", "storage/storagetest"},
-	{"mdm/server", "mdm/mdmtest"},
+	{"mdm/server", "mdm/api", "mdm/mdmtest", "mdm/migrate"},
 	{"examples/", "internal/schemagen"},
 }
 

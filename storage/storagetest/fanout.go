@@ -142,7 +142,7 @@ func canceledOnItsWay(w *world) {
 	first := true
 	o.Progress = func(command.Receipt) {
 		if first && w.FanOuts != nil {
-			n, err := w.Command.Cancel(w.Context(), "order", mdm.Targets{})
+			n, err := w.Command.Cancel(w.Context(), "order", mdm.Matching(mdm.Filter{}))
 			require.NoError(w, err)
 			assert.Positive(w, n)
 		}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"time"
 
@@ -358,8 +359,10 @@ func (db *DB) Cancel(ctx context.Context, uuid string, from mdm.Targets) (int, e
 		c.ids[id] = true
 	}
 	c.filter, c.filtered = from.Filter()
-	if !c.filtered && len(c.ids) == 0 { // an order for many that is under way ends first
-		if err := db.update(ctx, func(t *tx) error { return t.forget(ctx, uuid) }); err != nil {
+	whole := !c.filtered && len(c.ids) == 0
+	if whole || c.filtered && reflect.DeepEqual(c.filter, mdm.Filter{Tenant: c.filter.Tenant}) { // an order under way ends first
+		err := db.update(ctx, func(t *tx) error { return t.forget(ctx, uuid, whole, c.filter.Tenant) })
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -381,11 +384,12 @@ func (db *DB) Cancel(ctx context.Context, uuid string, from mdm.Targets) (int, e
 	}
 }
 
-// forget ends orders for many that are under way.
-func (t *tx) forget(ctx context.Context, uuid string) error {
-	var v turn
-	t.exec(&v, "DELETE FROM mdm_fanout_parts WHERE fanout IN (SELECT id FROM mdm_fanouts WHERE uuid = ?)", uuid)
-	_, err := t.change(ctx, "DELETE FROM mdm_fanouts WHERE uuid = ?", uuid)
+// forget ends orders for many that are under way, those of all tenants or of one.
+func (t *tx) forget(ctx context.Context, uuid string, all bool, tenant string) error {
+	const whose = "uuid = ? AND (1 = ? OR tenant = ?)"
+	args := []any{uuid, all, tenant}
+	t.exec(&turn{}, "DELETE FROM mdm_fanout_parts WHERE fanout IN (SELECT id FROM mdm_fanouts WHERE "+whose+")", args...)
+	_, err := t.change(ctx, "DELETE FROM mdm_fanouts WHERE "+whose, args...)
 	return err
 }
 

@@ -1,0 +1,213 @@
+// Package api is the operators' side of a server as an http.Handler: JSON over HTTP, with a bearer token.
+//
+//	h, err := api.New(api.Config{Stores: db.Stores(), Tokens: []mdm.Secret{token}})
+//	http.Handle("/v1/", h)
+//
+// It lists enrollments and their commands, queues commands (as raw property lists or as JSON, for one device or for all),
+// cancels them, wakes devices, and keeps push certificates. GET /v1/openapi.json describes it all, without a token.
+//
+// Lists are paged by key: an answer with more behind it has a next, which is the after of the next request. What goes
+// wrong is answered as {"error": {"code", "message"}}; a fault of the server's own says no more than that it is one, and is
+// logged. The API never answers with a push token, a key, or a secret.
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed" // the description
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/storage"
+)
+
+// Config says what the API works on.
+type Config struct {
+	Stores storage.Stores // Command and Roster are required; what others are for is answered 404 without them
+
+	// Tokens are the bearer tokens that are accepted, so that one can be replaced; none may be shorter than MinToken bytes.
+	Tokens []mdm.Secret
+	// Authorize, instead of Tokens, says for which tenant a request may act. Its error is answered 401.
+	Authorize func(*http.Request) (tenant string, err error)
+
+	// End ends the management of an enrollment, as checkin.Service.End does. Nil: not offered.
+	End func(ctx context.Context, id mdm.EnrollmentID, reason string) error
+
+	Logger *slog.Logger // failures of the server's own; nil: nothing is logged
+}
+
+// MinToken is the least length of a token, in bytes.
+const MinToken = 16
+
+// maxBody is the size of the largest request: a command may be as large as a message to a device.
+const maxBody = command.MaxBody
+
+//go:embed openapi.json
+var description []byte
+
+// api is the handler.
+type api struct {
+	cfg    Config
+	tokens [][sha256.Size]byte
+}
+
+// New checks cfg and returns the handler of everything under /v1/.
+func New(cfg Config) (http.Handler, error) {
+	a := &api{cfg: cfg}
+	if cfg.Stores.Command == nil || cfg.Stores.Roster == nil {
+		return nil, errors.New("api: Config.Stores.Command and Roster are required")
+	}
+	if len(cfg.Tokens) == 0 && cfg.Authorize == nil {
+		return nil, errors.New("api: Config.Tokens or Authorize is required")
+	}
+	for _, t := range cfg.Tokens {
+		if len(t.Reveal()) < MinToken {
+			return nil, fmt.Errorf("api: a token must have %d bytes at least", MinToken)
+		}
+		a.tokens = append(a.tokens, sha256.Sum256(t.Reveal()))
+	}
+	return a.routes(), nil
+}
+
+func (a *api) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, f := range a.table() {
+		mux.Handle(pattern, a.serve(f))
+	}
+	mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(description)
+	})
+	return mux
+}
+
+// table has every route that needs a token.
+func (a *api) table() map[string]func(*call) (any, error) {
+	table := map[string]func(*call) (any, error){
+		"GET /v1/enrollments":               a.enrollments,
+		"GET /v1/enrollments/{id}":          a.enrollment,
+		"GET /v1/enrollments/{id}/commands": a.queue,
+		"POST /v1/commands":                 a.enqueue,
+		"GET /v1/commands/{uuid}":           a.command,
+		"DELETE /v1/commands/{uuid}":        a.cancel,
+		"GET /v1/asides":                    a.asides,
+	}
+	optional := func(ok bool, pattern string, f func(*call) (any, error)) {
+		if ok {
+			table[pattern] = f
+		}
+	}
+	s := &a.cfg.Stores
+	optional(a.cfg.End != nil, "POST /v1/enrollments/{id}/end", a.end)
+	optional(s.FanOuts != nil, "GET /v1/orders", a.orders)
+	optional(s.Events != nil, "GET /v1/events", a.events)
+	optional(s.Push != nil, "POST /v1/push", a.push)
+	optional(s.PushCertificates != nil, "GET /v1/push-certificates", a.pushCertificates)
+	optional(s.PushCertificates != nil, "PUT /v1/push-certificates", a.savePushCertificate)
+	return table
+}
+
+// call is a request that may be answered.
+type call struct {
+	*http.Request
+	w      http.ResponseWriter
+	tenant string
+	begun  bool // the answer: an error can no longer have a status
+}
+
+// serve turns a function into a handler.
+func (a *api) serve(f func(*call) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		tenant, err := a.authorize(r)
+		if err != nil {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			write(w, http.StatusUnauthorized, failure("unauthorized", "the token is missing or wrong"))
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		c := &call{Request: r, w: w, tenant: tenant}
+		answer, err := f(c)
+		switch {
+		case err != nil:
+			a.fail(c, err)
+		case answer != nil:
+			write(w, http.StatusOK, answer)
+		}
+	})
+}
+
+func (a *api) authorize(r *http.Request) (string, error) {
+	if a.cfg.Authorize != nil {
+		return a.cfg.Authorize(r)
+	}
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	sum, found := sha256.Sum256([]byte(given)), 0
+	for _, t := range a.tokens {
+		found |= subtle.ConstantTimeCompare(sum[:], t[:])
+	}
+	if !ok || found == 0 {
+		return "", errors.New("no token")
+	}
+	return "", nil
+}
+
+func write(w http.ResponseWriter, status int, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer) // who has gone does not need it
+}
+
+func failure(code, message string) any {
+	return map[string]any{"error": map[string]string{"code": code, "message": message}}
+}
+
+// statuses is what codes are answered with. Unmanaged and UserDeclined are for devices only.
+var statuses = map[mdm.Code]int{
+	mdm.Malformed: http.StatusBadRequest, mdm.TooLarge: http.StatusRequestEntityTooLarge, mdm.Forbidden: http.StatusForbidden,
+	mdm.NotFound: http.StatusNotFound, mdm.Unavailable: http.StatusServiceUnavailable,
+}
+
+// fail answers an error, or ends an answer that has begun with it.
+func (a *api) fail(c *call, err error) {
+	var large *http.MaxBytesError
+	code, message := mdm.CodeOf(err), err.Error()
+	if e, ok := errors.AsType[*mdm.Error](err); ok && e.Err != nil {
+		message = e.Err.Error()
+	}
+	if errors.As(err, &large) {
+		code, message = mdm.TooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit)
+	}
+	status, ours := statuses[code]
+	if !ours || code == mdm.Unavailable {
+		if a.cfg.Logger != nil {
+			a.cfg.Logger.LogAttrs(c.Context(), slog.LevelError, "the request failed", slog.String("method", c.Method),
+				slog.String("path", c.URL.Path), slog.Any("error", err))
+		}
+		message = "the server could not do it; its log says why"
+	}
+	if !ours {
+		status, code = http.StatusInternalServerError, mdm.Internal
+	}
+	if code == mdm.Unavailable {
+		c.w.Header().Set("Retry-After", "5")
+	}
+	answer := failure(code.String(), message)
+	if c.begun {
+		_ = json.NewEncoder(c.w).Encode(answer)
+		return
+	}
+	write(c.w, status, answer)
+}
+
+func malformed(format string, args ...any) error {
+	return mdm.Errorf(mdm.Malformed, "api", format, args...)
+}

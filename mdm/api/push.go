@@ -1,0 +1,89 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/push"
+)
+
+// push wakes devices.
+func (a *api) push(c *call) (any, error) {
+	if err := c.one(append([]string{"to", "all"}, filterNames...)...); err != nil {
+		return nil, err
+	}
+	to, err := c.to()
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.cfg.Stores.Push.Wake(c.Context(), to, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return map[string]int{"woken": n}, nil
+}
+
+type topic struct {
+	Topic    string    `json:"topic"`
+	NotAfter time.Time `json:"notAfter"`
+}
+
+func (a *api) pushCertificates(c *call) (any, error) {
+	topics, err := a.cfg.Stores.PushCertificates.PushTopics(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	list := []topic{}
+	for _, t := range topics {
+		list = append(list, topic{t.Name, t.NotAfter})
+	}
+	return map[string]any{"pushCertificates": list}, nil
+}
+
+// savePushCertificate takes a certificate and its private key, both as PEM, one after the other.
+func (a *api) savePushCertificate(c *call) (any, error) {
+	body, err := io.ReadAll(io.LimitReader(c.Body, 1<<20))
+	if err != nil {
+		return nil, err
+	}
+	cert, err := push.LoadCertificate(body, body)
+	switch {
+	case errors.Is(err, push.ErrExpired):
+		return nil, malformed("the certificate has expired")
+	case err != nil:
+		return nil, malformed("%w", err)
+	}
+	if err := a.cfg.Stores.PushCertificates.SavePushCertificate(c.Context(), cert); err != nil {
+		return nil, err
+	}
+	return topic{cert.Topic, cert.NotAfter}, nil
+}
+
+func (a *api) events(c *call) (any, error) {
+	if err := c.one("after", "limit"); err != nil {
+		return nil, err
+	}
+	after, err := c.number("after")
+	if err != nil {
+		return nil, err
+	}
+	limit, err := c.limit()
+	if err != nil {
+		return nil, err
+	}
+	events, err := a.cfg.Stores.Events.Events(c.Context(), c.tenant, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{"events": events}
+	if events == nil {
+		answer["events"] = []mdm.Event{}
+	}
+	if len(events) == limit {
+		answer["next"] = strconv.FormatInt(events[limit-1].Seq, 10)
+	}
+	return answer, nil
+}
