@@ -9,7 +9,7 @@
 //	  → checkin.Service or command.Service → one call of a store, one transaction → reply
 //
 // Whoever queues a command leaves a push in the same transaction; whatever happens leaves an event in it. [Server.Run]
-// sends the pushes and delivers the events.
+// sends the pushes and delivers the events, finishes orders for many whose process is gone, and deletes what is over.
 //
 // # The packages, from the ground up
 //
@@ -28,8 +28,11 @@
 //   - storage: gathers what the packages above ask of a database.
 //   - storage/memory, storage/sqlite, storage/postgres, storage/mysql: stores. storage/storagetest: the suite that all pass.
 //   - mdm/server: the handler, and the one place where errors become HTTP.
+//   - mdm/api: the operators' side, as a handler of its own.
+//   - mdm/migrate: takes over the devices of NanoMDM and MicroMDM.
 //   - mdm/mdmtest: simulated devices and a fake APNs, for your integration tests, too.
-//   - examples: programs. Begin with examples/quickstart and examples/embed.
+//   - examples: programs. Begin with examples/quickstart and examples/embed; examples/server is
+//     for production.
 //
 // # What you implement
 //

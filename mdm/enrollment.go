@@ -76,7 +76,7 @@ type Enrollment struct {
 	UserLongName  string
 
 	// Arrival is how the device came in this generation: EventEnrolled, EventReenrolled or EventAfterWipe. The first
-	// TokenUpdate leaves that event.
+	// TokenUpdate leaves that event. Of a device that was imported it is what the importer says.
 	Arrival EventType
 
 	// AwaitingConfiguration is true while the device waits in Setup Assistant for DeviceConfigured (on Shared iPad the
