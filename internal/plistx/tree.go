@@ -28,6 +28,7 @@ type tree struct {
 	limits    Limits
 	isMessage bool // the root is a dictionary and fills the header
 	header    Header
+	picks     *picks // nil: nothing is picked
 
 	open     [MaxDepth]level
 	depth    int // how many of open are in use
@@ -89,6 +90,10 @@ func (t *tree) value(k kind, at int) (text *string, flag *Tristate, err error) {
 		return nil, nil, syntax(at, "value without a key")
 	}
 	top.waiting = false
+	if t.picks != nil {
+		text, flag = t.pick(k)
+		return text, flag, nil
+	}
 	if t.depth > 1 || !t.isMessage {
 		return nil, nil, nil
 	}
