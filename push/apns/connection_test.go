@@ -350,12 +350,13 @@ func tunnel(w http.ResponseWriter, addr string) {
 		http.Error(w, "no", http.StatusBadGateway)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
 	in, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		_ = out.Close()
 		return
 	}
+	// Only now: what the client sends after it would be read by the server, as the beginning of another request.
+	_, _ = io.WriteString(in, "HTTP/1.1 200 OK\r\n\r\n")
 	go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
 	go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
 }
