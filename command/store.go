@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -48,8 +49,8 @@ type Enqueuer interface {
 	// Enqueue puts o on the queue of every target and leaves a push for each, all in one transaction if there are no more
 	// than [OneTransaction]; an order for more is stored first and then carried out in chunks. If its process or its caller
 	// is gone before the end, another one goes on with it ([FanOuts]); its error then comes with the Receipt so far, and is
-	// [ErrNotOurs] if somebody canceled it. Targets that
-	// cannot have it (unknown, not enrolled, or one that [Item.Check] has something against) are refused one by one and do
+	// [ErrNotOurs] if somebody canceled it. Events tell of each target, or of an order for more as a whole ([OrderEvent]).
+	// Targets that cannot have it (unknown, not enrolled, or one that [Item.Check] has something against) are refused one by one and do
 	// not hinder the others. The body is stored once. An order with a UUID that the store knows already is not queued twice: its Receipt counts the targets that
 	// have it as Queued, so that a caller may repeat an Enqueue whose answer it lost; a UUID with another body is
 	// refused as Malformed.
@@ -78,6 +79,16 @@ type FanOut struct {
 
 // OneTransaction is how many targets an order may have to be carried out in one transaction.
 const OneTransaction = 1000
+
+// OrderEvent returns what a store records of an order for more than OneTransaction targets: mdm.EventOrderBegun with it, and
+// mdm.EventOrderDone with its last target, with what came of it in words.
+func OrderEvent(kind mdm.EventType, at time.Time, tenant string, done Receipt, item Item) mdm.Event {
+	e := mdm.Event{Type: kind, At: at, Enrollment: mdm.EnrollmentID{Tenant: tenant}, CommandUUID: item.UUID, RequestType: item.RequestType}
+	if kind == mdm.EventOrderDone {
+		e.Reason = fmt.Sprintf("queued %d, collapsed %d, refused %d", done.Queued, done.Collapsed, done.RefusedAll)
+	}
+	return e
+}
 
 // ErrNotOurs is the error of an order for many that was canceled while it was carried out, or that another process goes on
 // with because this one was held up for too long.

@@ -41,6 +41,13 @@ const (
 	EventReportAside         EventType = "command.aside"    // a report that fits no open command was kept aside
 )
 
+// Events of orders for more targets than one transaction has. They tell of the order as a whole, and name no device: the
+// command has no EventCommandQueued of its own on each queue.
+const (
+	EventOrderBegun EventType = "order.begun"
+	EventOrderDone  EventType = "order.done" // the reason has the counts
+)
+
 // Secret events. The secret itself is never part of an event.
 const (
 	EventSecretStored EventType = "secret.stored"

@@ -27,8 +27,13 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 			}
 		}
 		at := db.now()
+		many := len(ids) > command.OneTransaction
+		if many {
+			db.record(command.OrderEvent(mdm.EventOrderBegun, at, ids[0].Tenant, receipt, item))
+			defer func() { db.record(command.OrderEvent(mdm.EventOrderDone, at, ids[0].Tenant, receipt, item)) }()
+		}
 		for _, id := range ids {
-			s, err := db.enqueue(&receipt, o, item, id, at)
+			s, err := db.enqueue(&receipt, o, item, id, at, many)
 			if o.Each != nil {
 				outcomes = append(outcomes, command.Outcome{Enrollment: id, State: s, Err: err})
 			}
@@ -47,8 +52,8 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 	return receipt, nil
 }
 
-// enqueue serves one target.
-func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.Item, id mdm.EnrollmentID, at time.Time) (command.OutcomeState, error) {
+// enqueue serves one target, perhaps one of many.
+func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.Item, id mdm.EnrollmentID, at time.Time, many bool) (command.OutcomeState, error) {
 	if !db.enrolled(id) {
 		err := db.refusal(id)
 		refuse(receipt, id, err)
@@ -74,7 +79,9 @@ func (db *DB) enqueue(receipt *command.Receipt, o command.Order, item command.It
 	}}
 	q.insert(e)
 	receipt.Queued++
-	db.record(e.event(mdm.EventCommandQueued, at, ""))
+	if !many {
+		db.record(e.event(mdm.EventCommandQueued, at, ""))
+	}
 	if !o.NoPush {
 		if o.NotBefore.After(at) {
 			at = o.NotBefore

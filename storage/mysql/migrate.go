@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	driversql "github.com/go-sql-driver/mysql"
 
@@ -84,14 +85,20 @@ func (db *DB) Migrate(ctx context.Context) (err error) {
 // statement runs one. It may have run before, and only its count was lost: then what it makes is there.
 func statement(ctx context.Context, c *sql.Conn, text string) error {
 	_, err := c.ExecContext(ctx, text)
-	if isThere(err) {
+	if isDone(err) || isRenamed(text, err) {
 		return nil
 	}
 	return err
 }
 
-// isThere reports whether err says that a table, column or index to be made exists.
-func isThere(err error) bool {
+// isDone reports whether err says that a table, column or index to be made exists, or that one to be dropped does not.
+func isDone(err error) bool {
 	e, ok := errors.AsType[*driversql.MySQLError](err)
-	return ok && (e.Number == 1050 || e.Number == 1060 || e.Number == 1061)
+	return ok && (e.Number == 1050 || e.Number == 1060 || e.Number == 1061 || e.Number == 1091)
+}
+
+// isRenamed reports whether err says that a table to be renamed has its new name.
+func isRenamed(text string, err error) bool {
+	e, ok := errors.AsType[*driversql.MySQLError](err)
+	return ok && e.Number == 1146 && strings.Contains(text, " RENAME TO ")
 }

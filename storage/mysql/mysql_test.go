@@ -128,14 +128,16 @@ func (x *databases) schema(t testing.TB) dbtest.Schema {
 		},
 		Script: mysql.Script,
 		Exec:   func(t testing.TB, statement string) { x.in(t, t.Name(), statement) },
+
+		Dialect:    mysql.Dialect,
+		DropIndex:  func(name, table string) string { return "DROP INDEX " + name + " ON " + table },
+		SetVersion: "UPDATE mdm_schema SET version = %d",
 	}
 }
 
 func TestManyMigrateAtOnce(t *testing.T) { newDatabases(t).schema(t).ManyMigrateAtOnce(t) }
 
-func TestUpgrade(t *testing.T) {
-	newDatabases(t).schema(t).Upgrade(t, func(name, table string) string { return "DROP INDEX " + name + " ON " + table }, "UPDATE mdm_schema SET version = %d")
-}
+func TestUpgrade(t *testing.T) { newDatabases(t).schema(t).Upgrade(t) }
 
 func TestNewerSchemaIsRefused(t *testing.T) { newDatabases(t).schema(t).NewerIsRefused(t) }
 

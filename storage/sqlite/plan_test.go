@@ -15,7 +15,8 @@ import (
 	"github.com/gomdm/applemdm/storage/internal/sqlstore"
 )
 
-// TestHotStatementsSeek asks SQLite how it would run what devices' requests need: no statement may scan a table.
+// TestHotStatementsSeek asks SQLite how it would run what devices' requests need: no statement may scan a table, nor all that
+// a tenant has in one.
 func TestHotStatementsSeek(t *testing.T) {
 	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "mdm.db"), nil)
 	require.NoError(t, err)
@@ -29,6 +30,7 @@ func TestHotStatementsSeek(t *testing.T) {
 			var id, parent, unused int
 			var detail string
 			require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
+			assert.NotContains(t, detail, "(tenant=?)", call.Text)
 			inside := detail == "SCAN h" // the one row that a part of the statement made
 			assert.False(t, strings.HasPrefix(detail, "SCAN") && !inside && !strings.Contains(detail, "CONSTANT ROW"), "%s\n%s", detail, call.Text)
 		}

@@ -300,8 +300,11 @@ func TestUpgrade(t *testing.T) {
 			require.NoError(t, err, statement)
 			require.NoError(t, db.Close())
 		},
+		Dialect:    sqlite.Dialect,
+		DropIndex:  func(name, _ string) string { return "DROP INDEX " + name },
+		SetVersion: "PRAGMA user_version = %d",
 	}
-	schema.Upgrade(t, func(name, _ string) string { return "DROP INDEX " + name }, "PRAGMA user_version = %d")
+	schema.Upgrade(t)
 }
 
 func ExampleScript() {

@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/stretchr/testify/assert"
@@ -126,14 +127,19 @@ func givingUp(w *world) {
 			require.Equal(w, command.Security, e.Priority)
 		}
 		if w.Events != nil {
-			assert.Equal(w, len(entriesOf(w, all[0])), w.count(all[0], mdm.EventCommandQueued))
+			assert.Zero(w, w.count(all[0], mdm.EventCommandQueued), "the order tells of itself as a whole")
+			var told []mdm.Event
+			for _, e := range w.events(mdm.EnrollmentID{}) {
+				if e.CommandUUID == name {
+					told = append(told, e)
+				}
+			}
+			require.Len(w, told, 2)
+			assert.Equal(w, []mdm.EventType{mdm.EventOrderBegun, mdm.EventOrderDone}, []mdm.EventType{told[0].Type, told[1].Type})
+			assert.Equal(w, fmt.Sprintf("queued %d, collapsed 0, refused 0", want), told[1].Reason)
+			assert.Equal(w, "SecurityInfo", told[1].RequestType)
 		}
 	}
-}
-
-func entriesOf(w *world, id mdm.EnrollmentID) []command.Entry {
-	w.Helper()
-	return w.entries(command.Query{From: id})
 }
 
 func canceledOnItsWay(w *world) {

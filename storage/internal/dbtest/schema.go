@@ -3,6 +3,7 @@ package dbtest
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/storage"
+	"github.com/gomdm/applemdm/storage/internal/sqlstore"
 )
 
 // Schema is the empty database of one test, on a server.
@@ -20,6 +22,10 @@ type Schema struct {
 	Open   func(noMigration bool) (Store, error)
 	Script func(io.Writer) error        // prints the migrations
 	Exec   func(t testing.TB, s string) // runs a statement in the database
+
+	Dialect    *sqlstore.Dialect
+	DropIndex  func(name, table string) string
+	SetVersion string // %d is the version
 }
 
 // Store is what the stores of database servers have in common.
@@ -79,46 +85,92 @@ func Sealer() storage.Sealer {
 	return sealer
 }
 
-// Upgrade takes a database with data back to the schema of each earlier version, and opens it again: nothing is lost. How
-// an index is dropped, and how a version is set, differ between databases.
-func (s Schema) Upgrade(t *testing.T, dropIndex func(name, table string) string, setVersion string) {
-	back := [][]string{ // what undoes the migration to version 2, and so on
-		{"DROP TABLE mdm_fanouts", "DROP TABLE mdm_fanout_parts", "DROP TABLE mdm_leases", dropIndex("mdm_history_finished", "mdm_history"),
-			dropIndex("mdm_asides_at", "mdm_asides"), dropIndex("mdm_challenges_expires", "mdm_challenges")},
+// made returns the statement of a migration that begins as given.
+func (s Schema) made(version int, begins string) string {
+	for _, statement := range sqlstore.Migrations(s.Dialect)[version-1] {
+		if strings.HasPrefix(statement, begins) {
+			return statement
+		}
 	}
+	return "migration " + fmt.Sprint(version) + " has no " + begins
+}
+
+// as makes a table anew as a version made it, with what is in it.
+func (s Schema) as(version int, table string) []string {
+	return []string{"ALTER TABLE " + table + " RENAME TO " + table + "_new", s.made(version, "CREATE TABLE "+table+" ("),
+		"INSERT INTO " + table + " SELECT * FROM " + table + "_new", "DROP TABLE " + table + "_new"}
+}
+
+// back returns what undoes the migration to version 2, the one to version 3, and so on.
+func (s Schema) back() [][]string {
+	return [][]string{
+		{"DROP TABLE mdm_fanouts", "DROP TABLE mdm_fanout_parts", "DROP TABLE mdm_leases", s.DropIndex("mdm_history_finished", "mdm_history"),
+			s.DropIndex("mdm_asides_at", "mdm_asides"), s.DropIndex("mdm_challenges_expires", "mdm_challenges")},
+		slices.Concat(
+			[]string{s.DropIndex("mdm_certificates_device", "mdm_certificates")}, s.as(1, "mdm_certificates"), []string{s.made(1, "CREATE INDEX mdm_certificates_device")},
+			[]string{s.DropIndex("mdm_history_command", "mdm_history"), s.DropIndex("mdm_history_finished", "mdm_history")}, s.as(1, "mdm_history"),
+			[]string{s.made(1, "CREATE UNIQUE INDEX mdm_history_command"), s.made(2, "CREATE INDEX mdm_history_finished"),
+				s.DropIndex("mdm_enrollments_serials", "mdm_enrollments"), s.made(1, "CREATE INDEX mdm_enrollments_serial"),
+				"ALTER TABLE mdm_enrollments ADD COLUMN next_seq INTEGER NOT NULL DEFAULT 0", "ALTER TABLE mdm_fanouts DROP COLUMN endings"}),
+	}
+}
+
+// Upgrade takes a database with data back to the schema of each earlier version, and opens it again: nothing is lost.
+func (s Schema) Upgrade(t *testing.T) {
+	back := s.back()
+	require.Len(t, sqlstore.Migrations(s.Dialect), len(back)+1, "each migration has its way back")
+	for version := range back {
+		s.upgrade(t, back[version:], version+1)
+	}
+}
+
+func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 	id := mdm.EnrollmentID{Device: "D"}
 	ctx := t.Context()
-	for version := range len(back) {
-		db, err := s.Open(false)
-		require.NoError(t, err)
-		stores := db.Stores()
-		fp, err := Enroll(stores, id)
-		require.NoError(t, err)
+	db, err := s.Open(false)
+	require.NoError(t, err)
+	stores := db.Stores()
+	fp, err := Enroll(stores, id)
+	require.NoError(t, err)
+	enqueue := func() string {
 		receipt, err := stores.Command.Enqueue(ctx, command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(id)})
 		require.NoError(t, err)
-		require.NoError(t, stores.Vault.PutSecret(ctx, "ca", mdm.SecretString("secret")))
-		require.NoError(t, db.Close())
-		for n := len(back) - 1; n >= version; n-- {
-			for _, statement := range back[n] {
-				s.Exec(t, statement)
-			}
-		}
-		s.Exec(t, fmt.Sprintf(setVersion, version+1))
-
-		db, err = s.Open(false)
-		require.NoError(t, err)
-		stores = db.Stores()
-		_, err = stores.FanOuts.FanOuts(ctx, "")
-		require.NoError(t, err, "what the new version brings is there")
+		require.Equal(t, 1, receipt.Queued)
+		return receipt.UUID
+	}
+	answer := func(want string) {
 		offer, err := Report(stores, id, fp, command.StatusIdle, "")
 		require.NoError(t, err)
 		require.NotNil(t, offer)
-		assert.Equal(t, receipt.UUID, offer.UUID)
-		secret, err := stores.Vault.Secret(ctx, "ca")
-		require.NoError(t, err)
-		assert.Equal(t, "secret", string(secret.Reveal()))
+		assert.Equal(t, want, offer.UUID)
 		_, err = Report(stores, id, fp, command.StatusAcknowledged, offer.UUID)
 		require.NoError(t, err)
-		require.NoError(t, db.Close())
 	}
+	finished := enqueue()
+	answer(finished)
+	open := enqueue()
+	require.NoError(t, stores.Vault.PutSecret(ctx, "ca", mdm.SecretString("secret")))
+	require.NoError(t, db.Close())
+	for _, statements := range slices.Backward(back) {
+		for _, statement := range statements {
+			s.Exec(t, statement)
+		}
+	}
+	s.Exec(t, fmt.Sprintf(s.SetVersion, version))
+
+	db, err = s.Open(false)
+	require.NoError(t, err)
+	stores = db.Stores()
+	_, err = stores.FanOuts.FanOuts(ctx, "")
+	require.NoError(t, err, "what the new version brings is there")
+	for e, err := range stores.Command.Entries(ctx, command.Query{UUID: finished, Results: true}) {
+		require.NoError(t, err)
+		assert.Equal(t, command.Acknowledged, e.State)
+		assert.Contains(t, string(e.Result), finished)
+	}
+	answer(open)
+	secret, err := stores.Vault.Secret(ctx, "ca")
+	require.NoError(t, err)
+	assert.Equal(t, "secret", string(secret.Reveal()))
+	require.NoError(t, db.Close())
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/gomdm/applemdm/checkin"
@@ -42,15 +43,12 @@ func (db *DB) Update(ctx context.Context, key checkin.Key, decide func(*checkin.
 	seen := false
 	v.run = func(t *tx, k *known) error {
 		seen = false
+		slices.SortFunc(k.users, func(a, b *row) int { return compareIDs(a.ID, b.ID) })
 		s := &checkin.Situation{Standing: k.Standing, ReplacementSent: k.replacement}
 		if k.device != nil {
 			s.EraseSent = k.device.eraseSent != 0 && k.device.eraseSent == k.device.Generation
-			if !key.ID.IsUser() {
-				users, err := t.users(ctx, key.ID)
-				if err != nil {
-					return err
-				}
-				for _, u := range users {
+			for _, u := range k.users {
+				if !key.ID.IsUser() {
 					s.Users = append(s.Users, u.ID)
 				}
 			}
@@ -72,35 +70,13 @@ func (db *DB) Update(ctx context.Context, key checkin.Key, decide func(*checkin.
 	return err
 }
 
-// users returns the user channels of a device that are not ended, in order.
-func (t *tx) users(ctx context.Context, device mdm.EnrollmentID) ([]*row, error) {
-	var rows []*row
-	err := t.query(ctx, selectRow+"WHERE tenant = ? AND device = ? AND usr > '' AND state <> ? ORDER BY usr",
-		[]any{device.Tenant, device.Device, mdm.Ended}, func(scan func(...any) error) error {
-			var f fact
-			if err := f.scan(scan); err != nil {
-				return err
-			}
-			r, err := f.row()
-			rows = append(rows, r)
-			return err
-		})
-	return rows, err
-}
-
 // carryOut writes a plan.
 func (t *tx) carryOut(ctx context.Context, v *turn, k *known, id mdm.EnrollmentID, p checkin.Plan) error {
 	for i := range p.Enrollments {
 		e := &p.Enrollments[i]
-		former := k.own
-		if former == nil || former.ID != e.ID {
-			former = k.device
-		}
-		if former == nil || former.ID != e.ID {
-			var err error
-			if former, err = rowOf(ctx, t, e.ID); err != nil {
-				return err
-			}
+		former, err := t.former(ctx, k, id, e.ID)
+		if err != nil {
+			return err
 		}
 		if err := t.writeEnrollment(v, e, former); err != nil {
 			return err
@@ -108,11 +84,11 @@ func (t *tx) carryOut(ctx context.Context, v *turn, k *known, id mdm.EnrollmentI
 	}
 	t.writeCertificates(v, p.Certificates)
 	if p.NewGeneration || p.End {
-		if err := t.endGeneration(ctx, v, id.DeviceID(), p.End); err != nil {
+		if err := t.endGeneration(ctx, v, k, id.DeviceID(), p.End); err != nil {
 			return err
 		}
 	}
-	if err := t.storeSecrets(ctx, v, id, p); err != nil {
+	if err := t.storeSecrets(ctx, v, k, id, p); err != nil {
 		return err
 	}
 	if p.Wake {
@@ -125,6 +101,22 @@ func (t *tx) carryOut(ctx context.Context, v *turn, k *known, id mdm.EnrollmentI
 		}
 	}
 	return t.record(v, p.Events...)
+}
+
+// former returns the row of an enrollment that a plan writes, nil if there is none. Of the caller and its device it is known.
+func (t *tx) former(ctx context.Context, k *known, caller, id mdm.EnrollmentID) (*row, error) {
+	switch id {
+	case caller:
+		return k.own, nil
+	case caller.DeviceID():
+		return k.device, nil
+	}
+	for _, u := range k.users {
+		if u.ID == id {
+			return u, nil
+		}
+	}
+	return rowOf(ctx, t, id)
 }
 
 // writeEnrollment writes a row whole, but for what the store keeps itself. former is what is there already. A new row that
@@ -163,14 +155,20 @@ func (t *tx) rowID(ctx context.Context, id mdm.EnrollmentID) (int64, error) {
 	return n, err
 }
 
-func (t *tx) storeSecrets(ctx context.Context, v *turn, id mdm.EnrollmentID, p checkin.Plan) error {
+// The subjects of secrets that devices send.
+const (
+	unlockToken    = "UnlockToken"
+	bootstrapToken = "BootstrapToken"
+)
+
+func (t *tx) storeSecrets(ctx context.Context, v *turn, k *known, id mdm.EnrollmentID, p checkin.Plan) error {
 	if !p.UnlockToken.IsZero() {
-		if err := t.storeSecret(ctx, v, id.DeviceID(), "UnlockToken", p.UnlockToken); err != nil {
+		if err := t.storeSecret(ctx, v, k, p, id.DeviceID(), unlockToken, p.UnlockToken); err != nil {
 			return err
 		}
 	}
 	if p.BootstrapToken != nil {
-		if err := t.storeSecret(ctx, v, id.DeviceID(), "BootstrapToken", *p.BootstrapToken); err != nil {
+		if err := t.storeSecret(ctx, v, k, p, id.DeviceID(), bootstrapToken, *p.BootstrapToken); err != nil {
 			return err
 		}
 	}
@@ -186,24 +184,21 @@ func (t *tx) storeSecrets(ctx context.Context, v *turn, id mdm.EnrollmentID, p c
 }
 
 // endGeneration ends what belonged to the device's former generation, of its users too.
-func (t *tx) endGeneration(ctx context.Context, v *turn, device mdm.EnrollmentID, end bool) error {
+func (t *tx) endGeneration(ctx context.Context, v *turn, k *known, device mdm.EnrollmentID, end bool) error {
+	if k.device == nil { // there was none
+		return nil
+	}
+
 	reason := "the device enrolled anew"
 	if end {
 		reason = "the enrollment ended"
 	}
-	deviceRow, err := t.rowID(ctx, device)
-	if err != nil || deviceRow == 0 {
-		return err
-	}
-	users, err := t.users(ctx, device)
-	if err != nil {
-		return err
-	}
-	at := micros(t.db.now())
+	deviceRow, at := k.device.id, micros(t.db.now())
+	t.exec(v, "UPDATE mdm_fanouts SET endings = endings + 1") // see fanOut.placeRead
 	if err := t.cancelOpen(ctx, v, device, deviceRow, reason); err != nil {
 		return err
 	}
-	for _, u := range users {
+	for _, u := range k.users {
 		if err := t.cancelOpen(ctx, v, u.ID, u.id, reason); err != nil {
 			return err
 		}
@@ -220,8 +215,8 @@ func (t *tx) endGeneration(ctx context.Context, v *turn, device mdm.EnrollmentID
 }
 
 // storeSecret puts a secret in place of the current one, which is archived. A zero one only archives.
-func (t *tx) storeSecret(ctx context.Context, v *turn, device mdm.EnrollmentID, subject string, s mdm.Secret) error {
-	current, id, generation, err := t.secret(ctx, device, subject)
+func (t *tx) storeSecret(ctx context.Context, v *turn, k *known, p checkin.Plan, device mdm.EnrollmentID, subject string, s mdm.Secret) error {
+	current, id, generation, err := t.currentSecret(ctx, k, p, device, subject)
 	if err != nil || id == 0 {
 		return err
 	}
@@ -243,6 +238,28 @@ func (t *tx) storeSecret(ctx context.Context, v *turn, device mdm.EnrollmentID, 
 	return nil
 }
 
+// currentSecret is secret, as it is after what p has written so far.
+func (t *tx) currentSecret(ctx context.Context, k *known, p checkin.Plan, device mdm.EnrollmentID, subject string) (s mdm.Secret, id int64, generation mdm.Generation, err error) {
+	if k.device == nil {
+		return t.secret(ctx, device, subject)
+	}
+	id, generation = k.device.id, k.device.Generation
+	for _, e := range p.Enrollments {
+		if e.ID == device {
+			generation = e.Generation
+		}
+	}
+	if sealed := k.secrets[subject]; sealed != nil && !p.NewGeneration && !p.End {
+		s, err = t.db.openSecret(device, subject, sealed)
+	}
+	return s, id, generation, err
+}
+
+func (db *DB) openSecret(device mdm.EnrollmentID, subject string, sealed []byte) (mdm.Secret, error) {
+	plain, err := db.cfg.Sealer.Open(sealed, secretName(device, subject))
+	return mdm.NewSecret(plain), err
+}
+
 // secret returns the current secret, zero if there is none, with the device's row and generation.
 func (t *tx) secret(ctx context.Context, device mdm.EnrollmentID, subject string) (s mdm.Secret, id int64, generation mdm.Generation, err error) {
 	var sealed []byte
@@ -252,18 +269,18 @@ func (t *tx) secret(ctx context.Context, device mdm.EnrollmentID, subject string
 	if err != nil || sealed == nil {
 		return s, id, generation, err
 	}
-	plain, err := t.db.cfg.Sealer.Open(sealed, secretName(device, subject))
-	return mdm.NewSecret(plain), id, generation, err
+	s, err = t.db.openSecret(device, subject, sealed)
+	return s, id, generation, err
 }
 
 // UnlockToken implements checkin.Escrow.
 func (db *DB) UnlockToken(ctx context.Context, id mdm.EnrollmentID, why string) (mdm.Secret, error) {
-	return db.readSecret(ctx, id.DeviceID(), "UnlockToken", why)
+	return db.readSecret(ctx, id.DeviceID(), unlockToken, why)
 }
 
 // BootstrapToken implements checkin.Escrow.
 func (db *DB) BootstrapToken(ctx context.Context, id mdm.EnrollmentID, why string) (mdm.Secret, error) {
-	return db.readSecret(ctx, id.DeviceID(), "BootstrapToken", why)
+	return db.readSecret(ctx, id.DeviceID(), bootstrapToken, why)
 }
 
 // readSecret gives a secret out, with the event that says so in the same transaction.

@@ -104,20 +104,22 @@ type op struct {
 }
 
 type param struct {
-	name string
-	kind byte // 0: integer, '$': text, '#': bytes
+	name   string
+	kind   byte // 0: integer, '$': text, '#': bytes
+	shared bool // all rows have the same
 }
 
-// newOp makes an op. Parameters are listed in order; a text one ends with $, one of bytes with #.
+// newOp makes an op. Parameters are listed in order; a text one ends with $, one of bytes with #, and = after that means
+// that all rows have the same.
 func newOp(params, text string) *op {
 	o := &op{text: text}
 	for _, p := range strings.Fields(params) {
-		last := p[len(p)-1]
-		if last == '$' || last == '#' {
-			o.params = append(o.params, param{p[:len(p)-1], last})
-		} else {
-			o.params = append(o.params, param{p, 0})
+		name, shared := strings.CutSuffix(p, "=")
+		made := param{name: name, shared: shared}
+		if last := name[len(name)-1]; last == '$' || last == '#' {
+			made.name, made.kind = name[:len(name)-1], last
 		}
+		o.params = append(o.params, made)
 	}
 	return o
 }
@@ -237,8 +239,10 @@ func (o *op) asSet(d *Dialect) string {
 	}
 	var arrays, names []string
 	for i, p := range o.params {
-		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, pgTypes[p.kind]))
-		names = append(names, p.name)
+		if !p.shared {
+			arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, pgTypes[p.kind]))
+			names = append(names, p.name)
+		}
 	}
 	set := "unnest(" + strings.Join(arrays, ", ") + ") WITH ORDINALITY AS k(" + strings.Join(append(names, "i"), ", ") + ")"
 	text := d.common(o.text)
@@ -247,7 +251,10 @@ func (o *op) asSet(d *Dialect) string {
 		text = "SELECT f.* FROM {set}, LATERAL (" + text + ") f"
 	}
 	text = paramPart.ReplaceAllStringFunc(text, func(m string) string {
-		o.index(m)
+		n := o.index(m)
+		if p := o.params[n]; p.shared {
+			return fmt.Sprintf("$%d::%s", n+1, pgTypes[p.kind])
+		}
 		return "k." + m[1:]
 	})
 	text = strings.NewReplacer("{i}", "k.i - 1", "{from}", "FROM "+set, "{using}", "USING "+set, "{also}", ", "+set, "{set}", set).Replace(text)
@@ -255,10 +262,14 @@ func (o *op) asSet(d *Dialect) string {
 	return text
 }
 
-// columns turns rows into one slice for each parameter.
+// columns turns rows into one slice for each parameter, and one value for each that is shared.
 func (o *op) columns(rows [][]any) []any {
 	out := make([]any, len(o.params))
 	for n, p := range o.params {
+		if p.shared {
+			out[n] = rows[0][n]
+			continue
+		}
 		switch p.kind {
 		case '$':
 			col := make([]string, len(rows))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -17,18 +18,12 @@ import (
 var (
 	opCommand = newOp("id tenant$ uuid$ request_type$ traits digest# body#", `INSERT INTO mdm_commands (id, tenant, uuid, request_type, traits, digest, body)
 		{values :id, :tenant, :uuid, :request_type, :traits, :digest, :body}`)
-	opSeq     = newOp("id seq", "UPDATE mdm_enrollments SET next_seq = :seq {from} WHERE mdm_enrollments.id = :id")
 	opEnqueue = newOp("enrollment priority seq command traits generation state collapse$ not_before not_after queued_at relax checked",
 		`INSERT INTO mdm_queue (enrollment, priority, seq, command, traits, generation, state, collapse, not_before, not_after, queued_at, relax, checked,
 			sent_at, sends, deferred_at, deferrals)
 		{values :enrollment, :priority, :seq, :command, :traits, :generation, :state, :collapse, :not_before, :not_after, :queued_at, :relax, :checked, 0, 0, 0, 0}`)
-	// opBump and opEnqueueNext are opSeq and opEnqueue without a look at the row before.
-	opBump        = newOp("id generation state", "UPDATE mdm_enrollments SET next_seq = next_seq + 1 {from} WHERE mdm_enrollments.id = :id AND mdm_enrollments.generation = :generation AND mdm_enrollments.state = :state")
-	opEnqueueNext = newOp("enrollment priority command traits generation state collapse$ not_before not_after queued_at relax checked",
-		`INSERT INTO mdm_queue (enrollment, priority, seq, command, traits, generation, state, collapse, not_before, not_after, queued_at, relax, checked,
-			sent_at, sends, deferred_at, deferrals)
-		SELECT e.id, :priority, e.next_seq, :command, :traits, :generation, :state, :collapse, :not_before, :not_after, :queued_at, :relax, :checked, 0, 0, 0, 0
-		FROM mdm_enrollments e {also} WHERE e.id = :enrollment`)
+	// opEnqueueMany is opEnqueue for an order for many, which have most in common.
+	opEnqueueMany = newOp("enrollment seq command generation checked priority= traits= state= collapse$= not_before= not_after= queued_at= relax=", opEnqueue.text)
 )
 
 // chunk is how many targets are looked at together.
@@ -47,7 +42,7 @@ func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, er
 	}
 	var p *placement
 	if ids := o.To.List(); len(ids) == 1 { // it may share its commit
-		v := &visit{key: ids[0], command: commandID(ids[0].Tenant, item.UUID)}
+		v := &visit{key: ids[0], command: commandID(ids[0].Tenant, item.UUID), priority: int64(o.Priority)}
 		v.run = func(t *tx, k *known) error {
 			p = &placement{t: t, o: o, item: item, receipt: command.Receipt{UUID: item.UUID}, turn: &v.turn}
 			return p.one(ctx, v.key, k)
@@ -94,8 +89,7 @@ type placement struct {
 	receipt command.Receipt
 	results []command.Outcome // if somebody wants them
 	turn    *turn             // of the target at hand
-	quick   bool              // rows are not locked yet: see bumped
-	bumps   [][]any
+	many    bool              // it is a chunk of an order for many
 
 	tenant string // that command is the row for
 	number int64
@@ -185,7 +179,7 @@ func (p *placement) place(ctx context.Context, ids []mdm.EnrollmentID) error {
 			locks = append(locks, []any{id.Tenant, id.Device})
 		}
 		all[i] = &known{}
-		rows = append(rows, []any{id.Tenant, id.Device, id.User, p.command(id.Tenant)})
+		rows = append(rows, []any{id.Tenant, id.Device, id.User, p.command(id.Tenant), int64(p.o.Priority)})
 	}
 	calls := append(t.locks(locks), opTarget.ask(t.db.dialect, rows, ids, all)...)
 	if err := t.send(ctx, false, calls...); err != nil {
@@ -232,7 +226,7 @@ func (p *placement) one(ctx context.Context, id mdm.EnrollmentID, k *known) erro
 			return err
 		}
 	}
-	return p.insert(k.own, target.Digest())
+	return p.insert(k.own, k.last, target.Digest())
 }
 
 func (p *placement) refuse(id mdm.EnrollmentID, err error) {
@@ -316,16 +310,15 @@ func (p *placement) collapse(ctx context.Context, own *row) (bool, error) {
 	return false, nil
 }
 
-func (p *placement) insert(own *row, checked int64) error {
-	t, o, at := p.t, p.o, p.t.db.now()
-	if p.quick {
-		p.bumps = append(p.bumps, []any{own.id, int64(own.Generation), int64(own.State)})
-		t.write(p.turn, opEnqueueNext, own.id, o.Priority, p.command(own.ID.Tenant), p.item.Traits, own.Generation,
-			command.Queued, o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax, checked)
+// insert puts the command on one queue, behind last.
+func (p *placement) insert(own *row, last, checked int64) error {
+	t, o, at := p.t, &p.o, p.t.db.now()
+	seq, number := t.db.places.next(last), p.command(own.ID.Tenant)
+	if p.many {
+		t.write(p.turn, opEnqueueMany, own.id, seq, number, int64(own.Generation), checked,
+			int64(o.Priority), p.item.Traits, int64(command.Queued), o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax)
 	} else {
-		own.nextSeq++
-		t.write(p.turn, opSeq, own.id, own.nextSeq)
-		t.write(p.turn, opEnqueue, own.id, o.Priority, own.nextSeq, p.command(own.ID.Tenant), p.item.Traits, own.Generation,
+		t.write(p.turn, opEnqueue, own.id, o.Priority, seq, number, p.item.Traits, own.Generation,
 			command.Queued, o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax, checked)
 	}
 	p.receipt.Queued++
@@ -337,19 +330,27 @@ func (p *placement) insert(own *row, checked int64) error {
 		}
 		t.wake(p.turn, own.id, due)
 	}
-	err := t.record(p.turn, mdm.Event{Type: mdm.EventCommandQueued, At: at, Enrollment: own.ID, Generation: own.Generation,
-		CommandUUID: p.item.UUID, RequestType: p.item.RequestType})
+	var err error
+	if !p.many { // an order for many tells of itself as a whole
+		err = t.record(p.turn, mdm.Event{Type: mdm.EventCommandQueued, At: at, Enrollment: own.ID, Generation: own.Generation,
+			CommandUUID: p.item.UUID, RequestType: p.item.RequestType})
+	}
 	p.turn = &turn{} // the next target's rows may go with this one's: they are of other devices, or other rows
 	return err
 }
 
-// bumped returns the calls that lock the rows and give out their next numbers, as far as they stand as they stood. What else
-// a device said of itself meanwhile is looked at when the command is offered.
-func (p *placement) bumped() []*Call {
-	if len(p.bumps) == 0 {
-		return nil
+// places gives out places in queues.
+type places struct{ last atomic.Int64 }
+
+// next returns a place behind the one given and behind all that this process has given out. It comes from a clock, so that
+// queuing writes no row but its own; a clock that goes back does not change the order of what is open.
+func (p *places) next(behind int64) int64 {
+	for {
+		last := p.last.Load()
+		if n := max(time.Now().UnixMicro(), last+1); p.last.CompareAndSwap(last, n) {
+			return max(n, behind+1)
+		}
 	}
-	return opBump.calls(p.t.db.dialect, p.bumps)
 }
 
 // Cancel implements command.Enqueuer. What is on many queues is withdrawn in chunks, each a transaction.

@@ -122,7 +122,7 @@ func (v *visit) another(ctx context.Context, t *tx, k *known) (*open, error) {
 func (v *visit) params(o *op) []any {
 	row := []any{v.key.Tenant, v.key.Device, v.key.User}
 	if o == opTarget {
-		return append(row, v.command)
+		return append(row, v.command, v.priority)
 	}
 	row = append(row, v.fp[:])
 	if o != opReport {

@@ -24,6 +24,8 @@ const (
 	partLate
 	partNext
 	partReplacement
+	partUser // a user channel of the device that is not ended
+	partSecret
 	partAgain
 	partCommand // the body that has the order's UUID
 )
@@ -71,7 +73,7 @@ func part(number int, ints, texts, blobs, rest string) string {
 func parts(selects ...string) string { return strings.Join(selects, "\nUNION ALL\n") }
 
 const (
-	enrollmentInts  = "id, channel, state, generation, rights, awaiting, authenticated_at, enrolled_at, token_updated_at, ended_at, last_seen_at, erase_sent, next_seq"
+	enrollmentInts  = "id, channel, state, generation, rights, awaiting, authenticated_at, enrolled_at, token_updated_at, ended_at, last_seen_at, erase_sent"
 	enrollmentTexts = "tenant, device, usr, topic, info, short_name, long_name, arrival, push_magic, end_reason"
 	enrollmentBlobs = "push_token, auth_token"
 
@@ -80,13 +82,24 @@ const (
 
 	openInts = "q.enrollment, q.priority, q.seq, q.command, q.traits, q.generation, q.state, q.sends, q.relax, q.checked"
 
+	ofKey = "FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr"
+
 	// ofCaller is the row of the caller. As a value and not a join, it leaves the database no choice but to seek by it:
 	// all targets of an order for many have its command in common.
 	ofCaller = "(SELECT id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr)"
+	ofDevice = "(SELECT id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = '')"
 )
 
+// targetPart is the enrollment part of a target. Its last integer, 0 elsewhere, is the last place that is taken among the
+// open commands of a priority.
+func targetPart(priority, rest string) string {
+	const last = "COALESCE((SELECT q.seq FROM mdm_queue q WHERE q.enrollment = mdm_enrollments.id AND q.priority = %s " +
+		"ORDER BY q.enrollment DESC, q.priority DESC, q.seq DESC LIMIT 1), 0)"
+	return strings.Replace(part(partEnrollment, enrollmentInts+", {last}", enrollmentTexts, enrollmentBlobs, rest), "{last}", fmt.Sprintf(last, priority), 1)
+}
+
 var (
-	ownPart    = part(partEnrollment, enrollmentInts, enrollmentTexts, enrollmentBlobs, "FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr")
+	ownPart    = part(partEnrollment, enrollmentInts, enrollmentTexts, enrollmentBlobs, ofKey)
 	devicePart = part(partEnrollment, enrollmentInts, enrollmentTexts, enrollmentBlobs, "FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = '' AND :usr <> ''")
 
 	standingParts = parts(ownPart, devicePart,
@@ -114,9 +127,13 @@ var (
 
 	opSituation = newOp("tenant$ device$ usr$ fp#", parts(standingParts,
 		part(partReplacement, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q JOIN mdm_enrollments e ON e.id = q.enrollment AND e.generation = q.generation "+
-			fmt.Sprintf("WHERE q.sends > 0 AND (q.traits & %d) <> 0 AND q.enrollment = ", command.ReplacesMDM)+strings.Replace(ofCaller, ":usr", "''", 1)+" LIMIT 1) h")))
+			fmt.Sprintf("WHERE q.sends > 0 AND (q.traits & %d) <> 0 AND q.enrollment = ", command.ReplacesMDM)+ofDevice+" LIMIT 1) h"),
+		part(partUser, enrollmentInts, enrollmentTexts, enrollmentBlobs,
+			fmt.Sprintf("FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr > '' AND state <> %d", mdm.Ended)),
+		part(partSecret, "", "subject", "sealed", "FROM mdm_secrets WHERE enrollment = "+ofDevice+
+			fmt.Sprintf(" AND subject IN ('%s', '%s') AND archived = 0", unlockToken, bootstrapToken))))
 
-	opTarget = newOp("tenant$ device$ usr$ command", parts(ownPart, devicePart,
+	opTarget = newOp("tenant$ device$ usr$ command priority", parts(targetPart(":priority", ofKey), devicePart,
 		part(partAgain, "q.state", "", "", "FROM mdm_queue q WHERE q.command = :command AND q.enrollment = "+ofCaller),
 		part(partAgain, "h.state", "", "", "FROM mdm_history h WHERE h.command = :command AND h.enrollment = "+ofCaller),
 		part(partCommand, "", "uuid", "digest", "FROM mdm_commands WHERE id = :command")))
@@ -131,11 +148,10 @@ type row struct {
 	id        int64
 	authToken []byte
 	eraseSent mdm.Generation
-	nextSeq   int64
 }
 
 func (f *fact) row() (*row, error) {
-	r := &row{id: f.n[0], authToken: f.b[1], eraseSent: mdm.Generation(f.n[11]), nextSeq: f.n[12]}
+	r := &row{id: f.n[0], authToken: f.b[1], eraseSent: mdm.Generation(f.n[11])}
 	e := &r.Enrollment
 	e.ID = mdm.EnrollmentID{Tenant: f.s[0], Device: f.s[1], User: f.s[2]}
 	e.Channel, e.State, e.Generation, e.Rights = mdm.Channel(f.n[1]), mdm.State(f.n[2]), mdm.Generation(f.n[3]), mdm.AccessRights(f.n[4])
@@ -191,7 +207,10 @@ type known struct {
 	late        []*open
 	next        *open
 	replacement bool
+	users       []*row
+	secrets     map[string][]byte // sealed, by their subject
 	again       bool
+	last        int64  // see targetPart
 	uuid        string // of the body that is stored
 	body        []byte // its digest; nil: none is stored
 }
@@ -204,7 +223,7 @@ func (k *known) add(f *fact, id mdm.EnrollmentID) error {
 			return err
 		}
 		if r.ID == id {
-			k.own, k.Enrollment, k.AuthTokenHash = r, &r.Enrollment, r.authToken
+			k.own, k.Enrollment, k.AuthTokenHash, k.last = r, &r.Enrollment, r.authToken, f.n[12]
 		}
 		if !r.ID.IsUser() {
 			k.device, k.Device = r, &r.Enrollment
@@ -234,6 +253,17 @@ func (k *known) add(f *fact, id mdm.EnrollmentID) error {
 		k.next = f.open()
 	case partReplacement:
 		k.replacement = true
+	case partUser:
+		r, err := f.row()
+		if err != nil {
+			return err
+		}
+		k.users = append(k.users, r)
+	case partSecret:
+		if k.secrets == nil {
+			k.secrets = map[string][]byte{}
+		}
+		k.secrets[f.s[0]] = f.b[0]
 	case partAgain:
 		k.again = true
 	case partCommand:

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type fanOut struct {
 	db      *DB
 	id      int64
 	owner   string
+	tenant  string // the first of a list, which may have several
 	o       command.Order
 	item    command.Item
 	relax   schema.Rules     // of the order
@@ -130,7 +132,11 @@ func (f *fanOut) begin(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := f.insert(t, v, tenants[0]); err != nil {
+		f.tenant = tenants[0]
+		if err := f.insert(t, v); err != nil {
+			return err
+		}
+		if err := t.record(v, command.OrderEvent(mdm.EventOrderBegun, f.db.now(), f.tenant, f.receipt, f.item)); err != nil {
 			return err
 		}
 		number := 0
@@ -157,7 +163,7 @@ func (t *tx) stored(ctx context.Context, tenant, uuid string) (*known, error) {
 	return k, err
 }
 
-func (f *fanOut) insert(t *tx, v *turn, tenant string) error {
+func (f *fanOut) insert(t *tx, v *turn) error {
 	s := spec{Body: f.item.Body, Relax: f.relax, Priority: f.o.Priority, Collapse: f.o.Collapse, Supersede: f.o.Supersede,
 		NotBefore: f.o.NotBefore, NotAfter: f.o.NotAfter, NoPush: f.o.NoPush, Fresh: f.fresh}
 	if filter, ok := f.o.To.Filter(); ok {
@@ -173,7 +179,7 @@ func (f *fanOut) insert(t *tx, v *turn, tenant string) error {
 	}
 	now := f.db.now()
 	t.exec(v, `INSERT INTO mdm_fanouts (id, tenant, uuid, request_type, spec, begun_at, owner, leased, device, usr, queued, collapsed, refused)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)`, f.id, tenant, f.item.UUID, f.item.RequestType, sealed, micros(now), f.owner,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)`, f.id, f.tenant, f.item.UUID, f.item.RequestType, sealed, micros(now), f.owner,
 		micros(now.Add(fanOutLease)), f.after.Device, f.after.User)
 	return nil
 }
@@ -207,19 +213,23 @@ func (f *fanOut) run(ctx context.Context) (err error) {
 // targets are a chunk of an order.
 type targets struct {
 	ids  []mdm.EnrollmentID
-	rows []*row // of ids; nil: not known
+	rows []*known // of ids
 	last mdm.EnrollmentID
 	part int64 // of a list
 	all  int   // how many there were up to here, in this run
 	done bool  // there are no more
+	// endings is how many generations of devices had ended since the order began, before rows were read.
+	endings int64
 }
 
 // read loads the targets after former ones.
 func (f *fanOut) read(ctx context.Context, former *targets) (*targets, error) {
 	c := &targets{last: former.last, part: former.part}
+	endings := &Call{Text: f.db.dialect.text("SELECT endings FROM mdm_fanouts WHERE id = ?"), Args: []any{f.id},
+		Rows: func(scan func(...any) error) error { return scan(&c.endings) }}
 	filter, matching := f.o.To.Filter()
 	if !matching {
-		return c, f.readPart(ctx, c)
+		return c, f.readPart(ctx, c, endings)
 	}
 	filter.After = former.last
 	limit := chunk
@@ -229,21 +239,36 @@ func (f *fanOut) read(ctx context.Context, former *targets) (*targets, error) {
 	filter.Limit = limit
 	var err error
 	if limit > 0 {
-		c.rows, err = selectRows(ctx, snapshot{f.db}, filter)
-	}
-	for _, r := range c.rows {
-		c.ids = append(c.ids, r.ID)
-		c.last = r.ID
+		query, args := filtered(selectTargets, filter)
+		found := &Call{Text: f.db.dialect.text(query), Args: numbers(append([]any{f.o.Priority}, args...)), Rows: func(scan func(...any) error) error {
+			var fact fact
+			if err := fact.scan(scan); err != nil {
+				return err
+			}
+			r, err := fact.row()
+			if err == nil {
+				c.ids, c.last = append(c.ids, r.ID), r.ID
+				c.rows = append(c.rows, &known{own: r, last: fact.n[12]})
+			}
+			return err
+		}}
+		err = f.db.retry(ctx, func() error {
+			c.ids, c.rows = nil, nil
+			return f.db.read(ctx, endings, found)
+		})
 	}
 	c.all = former.all + len(c.ids)
 	c.done = len(c.ids) < chunk
 	return c, err
 }
 
-var opRow = newOp("tenant$ device$ usr$", ownPart)
+var (
+	selectTargets = strings.Replace(targetPart("?", "FROM mdm_enrollments "), "{i}", "0", 1)
+	opRow         = newOp("tenant$ device$ usr$ priority=", targetPart(":priority", ofKey))
+)
 
 // readPart loads the next part of a list.
-func (f *fanOut) readPart(ctx context.Context, c *targets) error {
+func (f *fanOut) readPart(ctx context.Context, c *targets, endings *Call) error {
 	var list []byte
 	found, err := one(ctx, snapshot{f.db}, "SELECT part, ids FROM mdm_fanout_parts WHERE fanout = ? AND part > ? ORDER BY part LIMIT 1",
 		[]any{f.id, c.part}, &c.part, &list)
@@ -254,15 +279,14 @@ func (f *fanOut) readPart(ctx context.Context, c *targets) error {
 	if err := json.Unmarshal(list, &c.ids); err != nil {
 		return err
 	}
-	into, rows := make([]*known, len(c.ids)), make([][]any, len(c.ids))
+	c.rows = make([]*known, len(c.ids))
+	rows := make([][]any, len(c.ids))
 	for i, id := range c.ids {
-		into[i], rows[i], c.last = &known{}, []any{id.Tenant, id.Device, id.User}, id
+		c.rows[i], rows[i], c.last = &known{}, []any{id.Tenant, id.Device, id.User, int64(f.o.Priority)}, id
 	}
-	err = f.db.retry(ctx, func() error { return f.db.read(ctx, opRow.ask(f.db.dialect, rows, c.ids, into)...) })
-	for _, k := range into {
-		c.rows = append(c.rows, k.own)
-	}
-	return err
+	return f.db.retry(ctx, func() error {
+		return f.db.read(ctx, append([]*Call{endings}, opRow.ask(f.db.dialect, rows, c.ids, c.rows)...)...)
+	})
 }
 
 func (f *fanOut) release(ctx context.Context) {
@@ -280,13 +304,16 @@ func (f *fanOut) step(ctx context.Context, c *targets) error {
 	// The quick way is for what nobody can have yet and nothing open can collapse; and users lock the rows of their devices.
 	quick := f.fresh && f.o.Collapse == "" && !slices.ContainsFunc(c.ids, mdm.EnrollmentID.IsUser)
 	err := f.db.update(ctx, func(t *tx) error {
-		p = &placement{t: t, o: f.o, item: f.item, receipt: command.Receipt{UUID: f.item.UUID}, turn: &turn{}, quick: quick}
-		quick = false // tried again: somebody queues the same order, or a device has changed
-		if err := f.place(ctx, p, c); err != nil {
+		p = &placement{t: t, o: f.o, item: f.item, receipt: command.Receipt{UUID: f.item.UUID}, turn: &turn{}, many: true}
+		place := f.placeLocked
+		if quick {
+			place = f.placeRead
+		}
+		quick = false // tried again: somebody queues the same order, or a generation has ended
+		if err := place(ctx, p, c); err != nil {
 			return err
 		}
-		f.move(p, c)
-		return nil
+		return f.move(p, c)
 	})
 	if err == nil {
 		f.told(p)
@@ -294,44 +321,47 @@ func (f *fanOut) step(ctx context.Context, c *targets) error {
 	return err
 }
 
-// place puts the command on the queues of a chunk.
-func (f *fanOut) place(ctx context.Context, p *placement, c *targets) error {
-	var ours int64
-	lock := &Call{Text: f.db.dialect.text("SELECT 1 FROM mdm_fanouts WHERE id = ? AND owner = ? {lock}"), Args: []any{f.id, f.owner},
-		Rows: func(scan func(...any) error) error { return scan(&ours) }}
-	calls := []*Call{lock}
-	if p.quick {
-		for i, id := range c.ids {
-			p.have(p.command(id.Tenant)) // no sweep deletes what an order under way is for
-			if err := p.one(ctx, id, &known{own: c.rows[i]}); err != nil {
-				return err
-			}
-		}
-		calls = append(calls, p.bumped()...)
-	}
-	held := p.t.pending // what is to be written, goes with the commit
-	p.t.pending = nil
-	if err := p.t.send(ctx, false, calls...); err != nil {
+// placeRead puts the command on the queues of a chunk as they were read, without a lock on any of them. Whoever ends a
+// generation changes the orders that are under way, and so either waits for this chunk or is noticed by it.
+func (f *fanOut) placeRead(ctx context.Context, p *placement, c *targets) error {
+	endings, err := f.hold(ctx, p.t)
+	if err != nil {
 		return err
 	}
-	p.t.pending = held
-	if ours == 0 {
-		return command.ErrNotOurs
-	}
-	if !p.quick {
-		return p.place(ctx, c.ids)
-	}
-	var n int64
-	for _, call := range calls[1:] {
-		n += call.N
-	}
-	if n != int64(len(p.bumps)) { // a device has changed since it was looked at
+	if endings != c.endings {
 		return &passing{error: errChanged}
+	}
+	for i, id := range c.ids {
+		p.have(p.command(id.Tenant)) // no sweep deletes what an order under way is for
+		if err := p.one(ctx, id, c.rows[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-var errChanged = errors.New("sqlstore: a target has changed meanwhile")
+// placeLocked looks at every target again, with its device locked. Locks come in the order in which everybody takes them.
+func (f *fanOut) placeLocked(ctx context.Context, p *placement, c *targets) error {
+	if err := p.place(ctx, c.ids); err != nil {
+		return err
+	}
+	_, err := f.hold(ctx, p.t)
+	return err
+}
+
+// hold locks the order until the commit, if it is still ours, and returns how many generations have ended since it began.
+func (f *fanOut) hold(ctx context.Context, t *tx) (endings int64, err error) {
+	held := t.pending // what is to be written goes with the commit
+	t.pending = nil
+	found, err := one(ctx, t, "SELECT endings FROM mdm_fanouts WHERE id = ? AND owner = ? {lock}", []any{f.id, f.owner}, &endings)
+	t.pending = held
+	if err == nil && !found {
+		err = command.ErrNotOurs
+	}
+	return endings, err
+}
+
+var errChanged = errors.New("sqlstore: a generation has ended meanwhile")
 
 // told counts a chunk that was committed, and tells the caller of it.
 func (f *fanOut) told(p *placement) {
@@ -349,19 +379,22 @@ func (f *fanOut) told(p *placement) {
 }
 
 // move notes how far the order is, in the transaction of the chunk.
-func (f *fanOut) move(p *placement, c *targets) {
+func (f *fanOut) move(p *placement, c *targets) error {
 	t, r := p.t, &p.receipt
 	v := &turn{at: len(t.pending)} // behind everything, so that a chunk costs no statement more
 	if c.done {
 		t.exec(v, "DELETE FROM mdm_fanout_parts WHERE fanout = ?", f.id)
 		t.exec(v, "DELETE FROM mdm_fanouts WHERE id = ?", f.id)
-		return
+		all := f.receipt
+		all.Queued, all.Collapsed, all.RefusedAll = all.Queued+r.Queued, all.Collapsed+r.Collapsed, all.RefusedAll+r.RefusedAll
+		return t.record(v, command.OrderEvent(mdm.EventOrderDone, f.db.now(), f.tenant, all, f.item))
 	}
 	t.exec(v, "UPDATE mdm_fanouts SET leased = ?, device = ?, usr = ?, queued = queued + ?, collapsed = collapsed + ?, refused = refused + ? WHERE id = ?",
 		micros(f.db.now().Add(fanOutLease)), c.last.Device, c.last.User, r.Queued, r.Collapsed, r.RefusedAll, f.id)
 	if c.part >= 0 {
 		t.exec(v, "DELETE FROM mdm_fanout_parts WHERE fanout = ? AND part = ?", f.id, c.part)
 	}
+	return nil
 }
 
 const unfinished = "SELECT p.id, p.tenant, p.uuid, p.request_type, p.spec, p.begun_at, p.device, p.usr, p.queued, p.collapsed, p.refused FROM mdm_fanouts p "
@@ -371,11 +404,10 @@ func (f *fanOut) scan(scan func(...any) error) (command.FanOut, error) {
 	out := command.FanOut{}
 	var sealed []byte
 	var begun, queued, collapsed, refused int64
-	tenant := ""
-	if err := scan(&f.id, &tenant, &out.Done.UUID, &out.RequestType, &sealed, &begun, &f.after.Device, &f.after.User, &queued, &collapsed, &refused); err != nil {
+	if err := scan(&f.id, &f.tenant, &out.Done.UUID, &out.RequestType, &sealed, &begun, &f.after.Device, &f.after.User, &queued, &collapsed, &refused); err != nil {
 		return out, err
 	}
-	f.after.Tenant = tenant
+	f.after.Tenant = f.tenant
 	out.BegunAt = fromMicros(begun)
 	out.Done.Queued, out.Done.Collapsed, out.Done.RefusedAll = int(queued), int(collapsed), int(refused)
 	f.receipt = out.Done

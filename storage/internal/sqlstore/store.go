@@ -24,6 +24,7 @@ type DB struct {
 	engine  Engine
 	dialect *Dialect
 	count   atomic.Int64 // statements run
+	places  places
 
 	visits  group[*visit]
 	glances group[*glance]

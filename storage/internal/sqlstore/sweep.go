@@ -32,7 +32,7 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, r storage.Retention) (st
 }
 
 var (
-	opForget = newOp("enrollment seq", "DELETE FROM mdm_history {using} WHERE mdm_history.enrollment = :enrollment AND mdm_history.seq = :seq")
+	opForget = newOp("enrollment seq command", "DELETE FROM mdm_history {using} WHERE mdm_history.enrollment = :enrollment AND mdm_history.seq = :seq AND mdm_history.command = :command")
 	opOrphan = newOp("id", `DELETE FROM mdm_commands {using} WHERE mdm_commands.id = :id AND NOT EXISTS (SELECT 1 FROM mdm_queue q WHERE q.command = mdm_commands.id)
 		AND NOT EXISTS (SELECT 1 FROM mdm_history h WHERE h.command = mdm_commands.id) AND NOT EXISTS (SELECT 1 FROM mdm_fanouts f WHERE f.uuid = mdm_commands.uuid)`)
 	opForgetAside     = newOp("number", "DELETE FROM mdm_asides {using} WHERE mdm_asides.number = :number")
@@ -149,11 +149,11 @@ type batch struct {
 // sweepHistory deletes a batch of finished commands, and the bodies that nobody needs any more.
 func (t *tx) sweepHistory(ctx context.Context, query string, args []any) (b batch, err error) {
 	commands := map[int64]bool{}
-	var keys [][2]int64
+	var keys [][3]int64
 	err = t.query(ctx, query, args, func(scan func(...any) error) error {
 		var enrollment, seq, command int64
 		err := scan(&enrollment, &seq, &command, &b.last)
-		keys = append(keys, [2]int64{enrollment, seq})
+		keys = append(keys, [3]int64{enrollment, seq, command})
 		commands[command] = true
 		return err
 	})
@@ -162,7 +162,7 @@ func (t *tx) sweepHistory(ctx context.Context, query string, args []any) (b batc
 	}
 	var v turn
 	for _, key := range keys {
-		t.write(&v, opForget, key[0], key[1])
+		t.write(&v, opForget, key[0], key[1], key[2])
 	}
 	ids := slices.Sorted(maps.Keys(commands))
 	if t.db.dialect.Words["lock"] != "" { // nobody queues one of them meanwhile: see keepBody

@@ -14,12 +14,13 @@ import (
 
 // visit is one request about a device that writes: a report, a check-in, or a command for it.
 type visit struct {
-	key     mdm.EnrollmentID
-	fp      mdm.Fingerprint
-	report  *command.Report // of a report
-	command int64           // row of the command to be queued
-	run     func(*tx, *known) error
-	turn    turn
+	key      mdm.EnrollmentID
+	fp       mdm.Fingerprint
+	report   *command.Report // of a report
+	command  int64           // row of the command to be queued
+	priority int64           // of that
+	run      func(*tx, *known) error
+	turn     turn
 
 	ctx   context.Context
 	done  chan struct{}

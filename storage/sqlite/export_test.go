@@ -1,0 +1,4 @@
+package sqlite
+
+// Dialect is for tests.
+var Dialect = dialect
