@@ -78,7 +78,7 @@ type FanOut struct {
 }
 
 // OneTransaction is how many targets an order may have to be carried out in one transaction.
-const OneTransaction = 1000
+const OneTransaction = 2000
 
 // OrderEvent returns what a store records of an order for more than OneTransaction targets: mdm.EventOrderBegun with it, and
 // mdm.EventOrderDone with its last target, with what came of it in words.

@@ -17,6 +17,7 @@ type Dispatcher struct {
 	Pusher Pusher
 
 	Interval time.Duration // between looks at the Store when nobody calls Notify; 0: 1 s
+	Gather   time.Duration // how long others may join a push before it is taken, so that a busy server looks seldom; 0: 50 ms
 	Batch    int           // intents taken at once; 0: 500
 	Parallel int           // batches in flight, so that a stalled one does not hold up the others; 0: 4
 	Lease    time.Duration // how long intents are ours; a batch is given up after three quarters of it; 0: 2 min
@@ -63,7 +64,22 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-ticker.C:
 		case <-d.wake():
+			if !d.gather(ctx) {
+				return context.Cause(ctx)
+			}
 		}
+	}
+}
+
+// gather waits for others. It is false if ctx ended.
+func (d *Dispatcher) gather(ctx context.Context) bool {
+	timer := time.NewTimer(orDefault(d.Gather, 50*time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

@@ -37,6 +37,9 @@ func newBench(o *options, stderr io.Writer) *bench {
 	if o.quick {
 		b.scale = quick()
 	}
+	if o.rounds > 0 {
+		b.scale.Rounds = o.rounds
+	}
 	return b
 }
 

@@ -21,6 +21,7 @@ type options struct {
 	quick           bool
 	only, systems   []string
 	concurrency     int
+	rounds          int
 	dir             string
 
 	markdown, json, plots, profile string
@@ -80,6 +81,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&only, "only", "", "the `scenarios` to run, with commas: "+strings.Join(scenarioNames(), ","))
 	f.StringVar(&systems, "systems", "", "the `systems` to run, with commas: "+strings.Join(systemNames(), ","))
 	f.IntVar(&o.concurrency, "concurrency", 32, "connections of the load generator")
+	f.IntVar(&o.rounds, "rounds", 0, "measured `windows` of each system, of which the median counts (default: 5)")
 	f.StringVar(&o.dir, "dir", "", "`folder` for the files of SQLite; it should be on a real disk (default: a temporary one)")
 	f.StringVar(&o.markdown, "markdown", "", "write a report to this `file`")
 	f.StringVar(&o.json, "json", "", "write the results to this `file`")

@@ -20,7 +20,7 @@ var dialect = &sqlstore.Dialect{
 		"id": "INTEGER PRIMARY KEY", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
 		"int": "INTEGER", "text": "TEXT", "key": "TEXT", "hash": "BLOB", "blob": "BLOB",
 		"table": " STRICT", "keyed": " STRICT, WITHOUT ROWID", "changing": " STRICT", "keyed changing": " STRICT, WITHOUT ROWID",
-		"on enrollments": "",
+		"on enrollments": "", "roster": "", "crowd": "", "zero": "0", "blank": "''", "null": "NULL",
 		"empty": "x''", "lock": "", "skip": "", // one transaction at a time writes
 	},
 	Excluded: "excluded.%s",
@@ -31,14 +31,18 @@ var dialect = &sqlstore.Dialect{
 type engine struct {
 	reads  *reader
 	writes *writer
+	log    *checkpointer
 }
 
 func (e *engine) Dialect() *sqlstore.Dialect { return dialect }
 
 func (e *engine) Close() error {
 	var err error
+	if e.log != nil {
+		err = e.log.close()
+	}
 	if e.reads != nil {
-		err = e.reads.pool.Close()
+		err = errors.Join(err, e.reads.pool.Close())
 	}
 	if e.writes != nil {
 		err = errors.Join(err, e.writes.close())
@@ -140,16 +144,20 @@ func (e *engine) Begin(ctx context.Context) (sqlstore.Conn, error) {
 	if err := e.writes.begin(ctx); err != nil {
 		return nil, err
 	}
-	return &conn{e.writes}, nil
+	return &conn{w: e.writes, log: e.log}, nil
 }
 
 // conn is a transaction under way.
-type conn struct{ w *writer }
+type conn struct {
+	w   *writer
+	log *checkpointer
+}
 
 func (c *conn) Send(ctx context.Context, calls []*sqlstore.Call, commit bool) error {
 	if err := run(ctx, calls, c.w.prepare); err != nil || !commit {
 		return err
 	}
+	c.log.written.Store(true)
 	return c.w.end("COMMIT")
 }
 

@@ -74,13 +74,19 @@ func Open(ctx context.Context, path string, cfg *Config) (*DB, error) {
 // pragmas hold for every connection: a write waits for other processes, and a commit is on the disk when it returns.
 const pragmas = "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 
+// The writer has room for the pages of a big transaction. It copies the log itself only if the checkpointer falls behind.
+const (
+	writerPragmas = "&_pragma=cache_size(-32768)&_pragma=wal_autocheckpoint(16000)" // kB; pages of 4 kB
+	readerPragmas = "&_pragma=query_only(1)&_pragma=cache_size(-8192)"
+)
+
 func (e *engine) open(ctx context.Context, path string) error {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return err
 	}
 	name := (&url.URL{Scheme: "file", Path: absolute, RawQuery: pragmas}).String()
-	writes, err := sql.Open("sqlite", name)
+	writes, err := sql.Open("sqlite", name+writerPragmas)
 	if err != nil {
 		return err
 	}
@@ -89,13 +95,16 @@ func (e *engine) open(ctx context.Context, path string) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
-	reads, err := sql.Open("sqlite", name+"&_pragma=query_only(1)")
+	reads, err := sql.Open("sqlite", name+readerPragmas)
 	if err != nil {
 		return err
 	}
 	reads.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	reads.SetMaxIdleConns(max(4, runtime.NumCPU()))
 	e.reads = &reader{pool: reads}
+	if e.log, err = startCheckpointer(name); err != nil {
+		return err
+	}
 	return os.Chmod(absolute, 0o600)
 }
 

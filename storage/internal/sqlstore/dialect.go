@@ -96,7 +96,8 @@ func (d *Dialect) Schema(text string) string { return strings.TrimSpace(d.common
 // op is a statement for many rows of parameters. Its text is written for one row, with :name for a parameter, and
 // - {values :a, :b} for the values of an insert,
 // - {from}, {using} or {also} where a set of parameters is joined, if the dialect does that,
-// - {i} for the number of the row, as the first column of a select.
+// - {i} for the number of the row, as the first column of a select,
+// - {caller} for the id of the enrollment that tenant, device and usr name, in a select.
 type op struct {
 	params []param
 	text   string
@@ -199,7 +200,7 @@ func (o *op) single(d *Dialect) *rendered {
 		return done.(*rendered)
 	}
 	r := &rendered{}
-	text := strings.NewReplacer("{from}", "", "{using}", "", "{also}", "").Replace(d.common(o.text))
+	text := strings.NewReplacer("{from}", "", "{using}", "", "{also}", "", "{caller}", "("+callerID+")").Replace(d.common(o.text))
 	text = valuesPart.ReplaceAllString(text, "VALUES ($1)")
 	numbered := strings.ReplaceAll(text, "{i}", ":i")
 	r.numbered = paramPart.ReplaceAllStringFunc(numbered, func(m string) string {
@@ -230,6 +231,10 @@ func (o *op) index(name string) int {
 	panic("sqlstore: no parameter " + name + " in: " + o.text) // a mistake in this package; every op is tested
 }
 
+// callerID is the row of the caller. As a value and not joined, it leaves the database no choice but to seek by it: all
+// targets of an order for many have its command in common.
+const callerID = "SELECT id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr"
+
 var pgTypes = map[byte]string{0: "bigint", '$': "text", '#': "bytea"}
 
 // asSet renders the op for any number of rows, which come as one array for each parameter.
@@ -248,7 +253,11 @@ func (o *op) asSet(d *Dialect) string {
 	text := d.common(o.text)
 	text = valuesPart.ReplaceAllString(text, "SELECT $1 FROM {set} ORDER BY k.i")
 	if o.selects() {
-		text = "SELECT f.* FROM {set}, LATERAL (" + text + ") f"
+		caller := "" // looked up once for each row
+		if strings.Contains(text, "{caller}") {
+			text, caller = strings.ReplaceAll(text, "{caller}", "m.id"), " LEFT JOIN LATERAL ("+callerID+") m ON TRUE"
+		}
+		text = "SELECT f.* FROM {set}" + caller + ", LATERAL (" + text + ") f"
 	}
 	text = paramPart.ReplaceAllStringFunc(text, func(m string) string {
 		n := o.index(m)

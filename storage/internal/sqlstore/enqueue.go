@@ -26,8 +26,8 @@ var (
 	opEnqueueMany = newOp("enrollment seq command generation checked priority= traits= state= collapse$= not_before= not_after= queued_at= relax=", opEnqueue.text)
 )
 
-// chunk is how many targets are looked at together.
-const chunk = 1000
+// chunk is how many targets are looked at together, in one transaction.
+const chunk = command.OneTransaction
 
 // Enqueue implements command.Enqueuer.
 func (db *DB) Enqueue(ctx context.Context, o command.Order) (command.Receipt, error) {
@@ -87,9 +87,10 @@ type placement struct {
 	o       command.Order
 	item    command.Item
 	receipt command.Receipt
-	results []command.Outcome // if somebody wants them
-	turn    *turn             // of the target at hand
-	many    bool              // it is a chunk of an order for many
+	results []command.Outcome       // if somebody wants them
+	turn    *turn                   // of the target at hand
+	fits    map[schema.Target]int64 // who may have it, with their digests
+	many    bool                    // it is a chunk of an order for many
 
 	tenant string // that command is the row for
 	number int64
@@ -215,9 +216,16 @@ func (p *placement) one(ctx context.Context, id mdm.EnrollmentID, k *known) erro
 		device = k.own
 	}
 	target := schema.TargetOf(&k.own.Enrollment, &device.Enrollment)
-	if err := p.item.Check(target); err != nil {
-		p.refuse(id, err)
-		return nil
+	checked, fits := p.fits[target] // of many targets most are alike
+	if !fits {
+		if err := p.item.Check(target); err != nil {
+			p.refuse(id, err)
+			return nil
+		}
+		if checked = target.Digest(); p.fits == nil {
+			p.fits = map[schema.Target]int64{}
+		}
+		p.fits[target] = checked
 	}
 	if p.o.Collapse != "" {
 		if collapsed, err := p.collapse(ctx, k.own); err != nil || collapsed {
@@ -226,7 +234,7 @@ func (p *placement) one(ctx context.Context, id mdm.EnrollmentID, k *known) erro
 			return err
 		}
 	}
-	return p.insert(k.own, k.last, target.Digest())
+	return p.insert(k.own, k.last, checked)
 }
 
 func (p *placement) refuse(id mdm.EnrollmentID, err error) {

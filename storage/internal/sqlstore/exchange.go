@@ -25,6 +25,14 @@ var (
 		FROM mdm_queue q {also} WHERE q.enrollment = :enrollment AND q.priority = :priority AND q.seq = :seq`)
 	opDequeue = newOp("enrollment priority seq", `DELETE FROM mdm_queue {using}
 		WHERE mdm_queue.enrollment = :enrollment AND mdm_queue.priority = :priority AND mdm_queue.seq = :seq`)
+	// opFinish is opArchive and opDequeue in one, where a statement can go on with what another one deleted.
+	opFinish = newOp("enrollment priority seq state at note$ digest# result#", `WITH q AS (DELETE FROM mdm_queue {using}
+			WHERE mdm_queue.enrollment = :enrollment AND mdm_queue.priority = :priority AND mdm_queue.seq = :seq
+			RETURNING mdm_queue.*, :state AS new_state, :at AS at, :note AS note, :digest AS digest, :result AS result)
+		INSERT INTO mdm_history (enrollment, seq, command, generation, state, priority,
+			collapse, not_before, not_after, queued_at, sent_at, sends, deferred_at, deferrals, finished_at, note, digest, result)
+		SELECT q.enrollment, q.seq, q.command, q.generation, q.new_state, q.priority,
+			q.collapse, q.not_before, q.not_after, q.queued_at, q.sent_at, q.sends, q.deferred_at, q.deferrals, q.at, q.note, q.digest, q.result FROM q`)
 	opErase = newOp("id generation", "UPDATE mdm_enrollments SET erase_sent = :generation {from} WHERE mdm_enrollments.id = :id")
 	opAside = newOp("tenant$ device$ usr$ at status$ uuid$ reason$ raw#", `INSERT INTO mdm_asides (tenant, device, usr, at, status, uuid, reason, raw)
 		{values :tenant, :device, :usr, :at, :status, :uuid, :reason, :raw}`)
@@ -279,6 +287,10 @@ func (v *visit) keepAside(t *tx, k *known, why string) error {
 
 // archive moves an entry from the queue into the history.
 func (t *tx) archive(v *turn, o *open, state command.State, at time.Time, note string, digest, result []byte) {
+	if t.db.dialect.Dollar {
+		t.write(v, opFinish, o.enrollment, o.priority, o.seq, state, micros(at), note, digest, result)
+		return
+	}
 	t.write(v, opArchive, o.enrollment, o.priority, o.seq, state, micros(at), note, digest, result)
 	t.write(v, opDequeue, o.enrollment, o.priority, o.seq)
 }

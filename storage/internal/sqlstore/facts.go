@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -38,7 +37,10 @@ type fact struct {
 	b       [2][]byte
 }
 
-func (f *fact) scan(scan func(...any) error) error {
+func (f *fact) scan(scan func(...any) error) error { return scan(f.columns()...) }
+
+// columns returns where a row is scanned to.
+func (f *fact) columns() []any {
 	into := make([]any, 0, 27)
 	into = append(into, &f.i, &f.part)
 	for i := range f.n {
@@ -50,7 +52,7 @@ func (f *fact) scan(scan func(...any) error) error {
 	for i := range f.b {
 		into = append(into, &f.b[i])
 	}
-	return scan(into...)
+	return into
 }
 
 // part writes one select of a statement of facts.
@@ -67,7 +69,7 @@ func part(number int, ints, texts, blobs, rest string) string {
 		}
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("SELECT {i}, %d, %s, %s, %s %s", number, fill(ints, 13, "0"), fill(texts, 10, "''"), fill(blobs, 2, "NULL"), rest)
+	return fmt.Sprintf("SELECT {i}, %d, %s, %s, %s %s", number, fill(ints, 13, "{zero}"), fill(texts, 10, "{blank}"), fill(blobs, 2, "{null}"), rest)
 }
 
 func parts(selects ...string) string { return strings.Join(selects, "\nUNION ALL\n") }
@@ -84,18 +86,16 @@ const (
 
 	ofKey = "FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr"
 
-	// ofCaller is the row of the caller. As a value and not a join, it leaves the database no choice but to seek by it:
-	// all targets of an order for many have its command in common.
-	ofCaller = "(SELECT id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr)"
 	ofDevice = "(SELECT id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = '')"
 )
 
-// targetPart is the enrollment part of a target. Its last integer, 0 elsewhere, is the last place that is taken among the
-// open commands of a priority.
+// lastPlace is the last place that is taken among the open commands of a priority, 0 if there is none.
+const lastPlace = "COALESCE((SELECT q.seq FROM mdm_queue q WHERE q.enrollment = mdm_enrollments.id AND q.priority = %s " +
+	"ORDER BY q.enrollment DESC, q.priority DESC, q.seq DESC LIMIT 1), 0)"
+
+// targetPart is the enrollment part of a target. Its last integer, 0 elsewhere, is lastPlace.
 func targetPart(priority, rest string) string {
-	const last = "COALESCE((SELECT q.seq FROM mdm_queue q WHERE q.enrollment = mdm_enrollments.id AND q.priority = %s " +
-		"ORDER BY q.enrollment DESC, q.priority DESC, q.seq DESC LIMIT 1), 0)"
-	return strings.Replace(part(partEnrollment, enrollmentInts+", {last}", enrollmentTexts, enrollmentBlobs, rest), "{last}", fmt.Sprintf(last, priority), 1)
+	return strings.Replace(part(partEnrollment, enrollmentInts+", {last}", enrollmentTexts, enrollmentBlobs, rest), "{last}", fmt.Sprintf(lastPlace, priority), 1)
 }
 
 var (
@@ -110,17 +110,17 @@ var (
 		part(partDenial, "", "reason", "", "FROM mdm_denials WHERE tenant = :tenant AND device = '' AND fingerprint = :fp"))
 
 	opIdle = newOp("tenant$ device$ usr$ fp#", parts(standingParts,
-		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = "+ofCaller+" LIMIT 1) h")))
+		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = {caller} LIMIT 1) h")))
 
 	opReport = newOp("tenant$ device$ usr$ fp# command uuid$ settled at setup idle", parts(standingParts,
 		part(partReported, openInts, "c.uuid, c.request_type", "", "FROM mdm_queue q JOIN mdm_commands c ON c.id = q.command AND c.uuid = :uuid "+
-			"WHERE q.command = :command AND q.enrollment = "+ofCaller),
+			"WHERE q.command = :command AND q.enrollment = {caller}"),
 		part(partFinished, "h.state", "", "h.digest", "FROM mdm_history h JOIN mdm_commands c ON c.id = h.command AND c.uuid = :uuid "+
-			"WHERE h.command = :command AND h.enrollment = "+ofCaller),
+			"WHERE h.command = :command AND h.enrollment = {caller}"),
 		part(partLate, openInts, "c.uuid, c.request_type", "", "FROM mdm_queue q JOIN mdm_commands c ON c.id = q.command "+
-			"WHERE q.enrollment = "+ofCaller+" AND q.not_after > 0 AND q.not_after < :at AND q.command <> :settled"),
-		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = "+ofCaller+" AND q.command <> :settled LIMIT 1) h"),
-		part(partNext, strings.ReplaceAll(openInts, "q.", "h."), "c.uuid, c.request_type", "c.body", "FROM (SELECT "+openInts+" FROM mdm_queue q WHERE q.enrollment = "+ofCaller+
+			"WHERE q.enrollment = {caller} AND q.not_after > 0 AND q.not_after < :at AND q.command <> :settled"),
+		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = {caller} AND q.command <> :settled LIMIT 1) h"),
+		part(partNext, strings.ReplaceAll(openInts, "q.", "h."), "c.uuid, c.request_type", "c.body", "FROM (SELECT "+openInts+" FROM mdm_queue q WHERE q.enrollment = {caller}"+
 			// an Idle report makes deferred commands eligible, all others have a settled command or none
 			fmt.Sprintf(" AND (q.state <> %d OR :idle = 1) AND q.command <> :settled AND q.not_before <= :at AND (q.not_after = 0 OR q.not_after >= :at)", command.Deferred)+
 			" AND (:setup = 255 OR (q.traits & :setup) <> 0) ORDER BY q.enrollment, q.priority, q.seq LIMIT 1) h JOIN mdm_commands c ON c.id = h.command")))
@@ -134,8 +134,8 @@ var (
 			fmt.Sprintf(" AND subject IN ('%s', '%s') AND archived = 0", unlockToken, bootstrapToken))))
 
 	opTarget = newOp("tenant$ device$ usr$ command priority", parts(targetPart(":priority", ofKey), devicePart,
-		part(partAgain, "q.state", "", "", "FROM mdm_queue q WHERE q.command = :command AND q.enrollment = "+ofCaller),
-		part(partAgain, "h.state", "", "", "FROM mdm_history h WHERE h.command = :command AND h.enrollment = "+ofCaller),
+		part(partAgain, "q.state", "", "", "FROM mdm_queue q WHERE q.command = :command AND q.enrollment = {caller}"),
+		part(partAgain, "h.state", "", "", "FROM mdm_history h WHERE h.command = :command AND h.enrollment = {caller}"),
 		part(partCommand, "", "uuid", "digest", "FROM mdm_commands WHERE id = :command")))
 
 	// opLock keeps other transactions away from a device and its user channels until the commit.
@@ -160,7 +160,7 @@ func (f *fact) row() (*row, error) {
 	e.EndedAt, e.LastSeenAt = fromMicros(f.n[9]), fromMicros(f.n[10])
 	e.Topic, e.UserShortName, e.UserLongName = f.s[3], f.s[5], f.s[6]
 	e.Arrival, e.PushMagic, e.EndReason, e.PushToken = mdm.EventType(f.s[7]), f.s[8], f.s[9], f.b[0]
-	return r, json.Unmarshal([]byte(f.s[4]), &e.Device)
+	return r, readInfo(f.s[4], &e.Device)
 }
 
 func (f *fact) certificate() *mdm.Certificate {
@@ -275,10 +275,12 @@ func (k *known) add(f *fact, id mdm.EnrollmentID) error {
 // ask returns the calls that load what is known for rows of parameters; each answer goes to the known of its row.
 func (o *op) ask(d *Dialect, rows [][]any, ids []mdm.EnrollmentID, into []*known) []*Call {
 	calls := o.calls(d, rows)
+	var f fact // of one row after the other
+	columns := f.columns()
 	for _, c := range calls {
 		c.Rows = func(scan func(...any) error) error {
-			var f fact
-			if err := f.scan(scan); err != nil {
+			f.b = [2][]byte{}
+			if err := scan(columns...); err != nil {
 				return err
 			}
 			return into[f.i].add(&f, ids[f.i])

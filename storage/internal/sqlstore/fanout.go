@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,8 +26,10 @@ type fanOut struct {
 	o       command.Order
 	item    command.Item
 	relax   schema.Rules     // of the order
+	paged   bool             // see paged
 	fresh   bool             // nobody can have it already
-	after   mdm.EnrollmentID // of a filter: the last target that is done
+	after   mdm.EnrollmentID // of a filter with pages: the last target that is done
+	row     int64            // of any other filter: the row of that
 	before  int              // how many targets were done before this run
 	receipt command.Receipt
 }
@@ -105,7 +107,7 @@ var (
 // begin stores the order and its body. After it the order will be carried out, whatever happens to this process.
 func (f *fanOut) begin(ctx context.Context) error {
 	filter, matching := f.o.To.Filter()
-	f.after = filter.After
+	f.after, f.paged = filter.After, paged(filter)
 	tenants, ids := []string{filter.Tenant}, f.o.To.List()
 	if !matching {
 		ids = slices.Clone(ids)
@@ -156,6 +158,12 @@ func (f *fanOut) begin(ctx context.Context) error {
 	})
 }
 
+// paged reports whether a filter has to be followed in the order of ids: because it says where to begin or how many, or
+// because another index finds its few.
+func paged(f mdm.Filter) bool {
+	return !f.After.IsZero() || f.Limit > 0 || f.Device != "" || f.SerialNumber != ""
+}
+
 // stored loads what is known of the command with a UUID.
 func (t *tx) stored(ctx context.Context, tenant, uuid string) (*known, error) {
 	k := &known{}
@@ -192,7 +200,7 @@ func (f *fanOut) run(ctx context.Context) (err error) {
 			f.release(context.WithoutCancel(ctx))
 		}
 	}()
-	c, err := f.read(ctx, &targets{last: f.after, part: -1})
+	c, err := f.read(ctx, &targets{last: f.after, row: f.row, part: -1})
 	for err == nil {
 		var next *targets
 		var failed error
@@ -215,6 +223,7 @@ type targets struct {
 	ids  []mdm.EnrollmentID
 	rows []*known // of ids
 	last mdm.EnrollmentID
+	row  int64 // of last
 	part int64 // of a list
 	all  int   // how many there were up to here, in this run
 	done bool  // there are no more
@@ -224,7 +233,7 @@ type targets struct {
 
 // read loads the targets after former ones.
 func (f *fanOut) read(ctx context.Context, former *targets) (*targets, error) {
-	c := &targets{last: former.last, part: former.part}
+	c := &targets{last: former.last, row: former.row, part: former.part}
 	endings := &Call{Text: f.db.dialect.text("SELECT endings FROM mdm_fanouts WHERE id = ?"), Args: []any{f.id},
 		Rows: func(scan func(...any) error) error { return scan(&c.endings) }}
 	filter, matching := f.o.To.Filter()
@@ -239,16 +248,15 @@ func (f *fanOut) read(ctx context.Context, former *targets) (*targets, error) {
 	filter.Limit = limit
 	var err error
 	if limit > 0 {
-		query, args := filtered(selectTargets, filter)
+		query, args := inRows(selectTargets, filter, former.row, limit)
+		if f.paged {
+			query, args = filtered(selectTargets, filter)
+		}
 		found := &Call{Text: f.db.dialect.text(query), Args: numbers(append([]any{f.o.Priority}, args...)), Rows: func(scan func(...any) error) error {
-			var fact fact
-			if err := fact.scan(scan); err != nil {
-				return err
-			}
-			r, err := fact.row()
+			k, err := scanTarget(scan, f.tenant)
 			if err == nil {
-				c.ids, c.last = append(c.ids, r.ID), r.ID
-				c.rows = append(c.rows, &known{own: r, last: fact.n[12]})
+				c.ids, c.last, c.row = append(c.ids, k.own.ID), k.own.ID, k.own.id
+				c.rows = append(c.rows, k)
 			}
 			return err
 		}}
@@ -262,10 +270,23 @@ func (f *fanOut) read(ctx context.Context, former *targets) (*targets, error) {
 	return c, err
 }
 
+// selectTargets selects no more of a target than decides whether it can have a command.
 var (
-	selectTargets = strings.Replace(targetPart("?", "FROM mdm_enrollments "), "{i}", "0", 1)
+	selectTargets = "SELECT id, device, usr, channel, state, generation, rights, info, " + fmt.Sprintf(lastPlace, "?") + " FROM mdm_enrollments"
 	opRow         = newOp("tenant$ device$ usr$ priority=", targetPart(":priority", ofKey))
 )
+
+func scanTarget(scan func(...any) error, tenant string) (*known, error) {
+	r, k := &row{}, &known{}
+	var channel, state, generation, rights int64
+	var info string
+	if err := scan(&r.id, &r.ID.Device, &r.ID.User, &channel, &state, &generation, &rights, &info, &k.last); err != nil {
+		return nil, err
+	}
+	k.own, r.ID.Tenant = r, tenant
+	r.Channel, r.State, r.Generation, r.Rights = mdm.Channel(channel), mdm.State(state), mdm.Generation(generation), mdm.AccessRights(rights)
+	return k, readInfo(info, &r.Device)
+}
 
 // readPart loads the next part of a list.
 func (f *fanOut) readPart(ctx context.Context, c *targets, endings *Call) error {
@@ -342,7 +363,7 @@ func (f *fanOut) placeRead(ctx context.Context, p *placement, c *targets) error 
 
 // placeLocked looks at every target again, with its device locked. Locks come in the order in which everybody takes them.
 func (f *fanOut) placeLocked(ctx context.Context, p *placement, c *targets) error {
-	if err := p.place(ctx, c.ids); err != nil {
+	if err := p.place(ctx, slices.SortedFunc(slices.Values(c.ids), compareIDs)); err != nil {
 		return err
 	}
 	_, err := f.hold(ctx, p.t)
@@ -389,22 +410,22 @@ func (f *fanOut) move(p *placement, c *targets) error {
 		all.Queued, all.Collapsed, all.RefusedAll = all.Queued+r.Queued, all.Collapsed+r.Collapsed, all.RefusedAll+r.RefusedAll
 		return t.record(v, command.OrderEvent(mdm.EventOrderDone, f.db.now(), f.tenant, all, f.item))
 	}
-	t.exec(v, "UPDATE mdm_fanouts SET leased = ?, device = ?, usr = ?, queued = queued + ?, collapsed = collapsed + ?, refused = refused + ? WHERE id = ?",
-		micros(f.db.now().Add(fanOutLease)), c.last.Device, c.last.User, r.Queued, r.Collapsed, r.RefusedAll, f.id)
+	t.exec(v, "UPDATE mdm_fanouts SET leased = ?, device = ?, usr = ?, done_row = ?, queued = queued + ?, collapsed = collapsed + ?, refused = refused + ? WHERE id = ?",
+		micros(f.db.now().Add(fanOutLease)), c.last.Device, c.last.User, c.row, r.Queued, r.Collapsed, r.RefusedAll, f.id)
 	if c.part >= 0 {
 		t.exec(v, "DELETE FROM mdm_fanout_parts WHERE fanout = ? AND part = ?", f.id, c.part)
 	}
 	return nil
 }
 
-const unfinished = "SELECT p.id, p.tenant, p.uuid, p.request_type, p.spec, p.begun_at, p.device, p.usr, p.queued, p.collapsed, p.refused FROM mdm_fanouts p "
+const unfinished = "SELECT p.id, p.tenant, p.uuid, p.request_type, p.spec, p.begun_at, p.device, p.usr, p.done_row, p.queued, p.collapsed, p.refused FROM mdm_fanouts p "
 
 // scan reads an order that is under way.
 func (f *fanOut) scan(scan func(...any) error) (command.FanOut, error) {
 	out := command.FanOut{}
 	var sealed []byte
 	var begun, queued, collapsed, refused int64
-	if err := scan(&f.id, &f.tenant, &out.Done.UUID, &out.RequestType, &sealed, &begun, &f.after.Device, &f.after.User, &queued, &collapsed, &refused); err != nil {
+	if err := scan(&f.id, &f.tenant, &out.Done.UUID, &out.RequestType, &sealed, &begun, &f.after.Device, &f.after.User, &f.row, &queued, &collapsed, &refused); err != nil {
 		return out, err
 	}
 	f.after.Tenant = f.tenant
@@ -424,7 +445,7 @@ func (f *fanOut) scan(scan func(...any) error) (command.FanOut, error) {
 		Supersede: s.Supersede, NotBefore: s.NotBefore, NotAfter: s.NotAfter, NoPush: s.NoPush}
 	f.fresh, f.relax = s.Fresh, s.Relax
 	if s.Filter != nil {
-		f.o.To = mdm.Matching(*s.Filter)
+		f.o.To, f.paged = mdm.Matching(*s.Filter), paged(*s.Filter)
 	}
 	return out, nil
 }

@@ -4,9 +4,9 @@ package sqlstore
 // database how it would run them.
 func Statements(d *Dialect) []*Call {
 	var out []*Call
-	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opErase,
+	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opFinish, opErase,
 		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opEnqueue, opEnqueueMany, opWake, opLeasePush, opPutOff,
-		opPushed, opPushNext, opKeepPush, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge} {
+		opFind, opPushed, opPushNext, opKeepPush, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge} {
 		row := make([]any, len(o.params))
 		for i, p := range o.params {
 			switch p.kind {
@@ -17,6 +17,9 @@ func Statements(d *Dialect) []*Call {
 			default:
 				row[i] = int64(1)
 			}
+		}
+		if o == opFinish && !d.Dollar {
+			continue
 		}
 		out = append(out, o.calls(d, [][]any{row})...)
 	}

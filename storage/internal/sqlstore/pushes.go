@@ -61,6 +61,9 @@ func (db *DB) Feedback(ctx context.Context, results []push.Result) error {
 	results = slices.Clone(results)
 	slices.SortStableFunc(results, func(a, b push.Result) int { return compareIDs(a.Target.Enrollment, b.Target.Enrollment) })
 	return db.update(ctx, func(t *tx) error {
+		if err := t.find(ctx, results); err != nil {
+			return err
+		}
 		for _, r := range results {
 			if err := t.feedback(ctx, r); err != nil {
 				return err
@@ -70,10 +73,32 @@ func (db *DB) Feedback(ctx context.Context, results []push.Result) error {
 	})
 }
 
+var opFind = newOp("tenant$ device$ usr$", "SELECT {i}, id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr")
+
+// find looks up the rows of many results at once.
+func (t *tx) find(ctx context.Context, results []push.Result) error {
+	rows := make([][]any, len(results))
+	for i, r := range results {
+		id := r.Target.Enrollment
+		t.ids[id] = 0 // looked for
+		rows[i] = []any{id.Tenant, id.Device, id.User}
+	}
+	calls := opFind.calls(t.db.dialect, rows)
+	for _, c := range calls {
+		c.Rows = func(scan func(...any) error) error {
+			var i, id int64
+			err := scan(&i, &id)
+			t.ids[results[i].Target.Enrollment] = id
+			return err
+		}
+	}
+	return t.send(ctx, false, calls...)
+}
+
 func (t *tx) feedback(ctx context.Context, r push.Result) error {
-	id, err := t.rowID(ctx, r.Target.Enrollment)
-	if err != nil || id == 0 {
-		return err
+	id := t.ids[r.Target.Enrollment]
+	if id == 0 {
+		return nil
 	}
 	v := &turn{}
 	switch {

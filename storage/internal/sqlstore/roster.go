@@ -67,16 +67,35 @@ func selectRows(ctx context.Context, r reader, f mdm.Filter) ([]*row, error) {
 	return rows, err
 }
 
-// filtered returns a query on the enrollments with what f asks for.
+// filtered returns a query on the enrollments with what f asks for, in the order of their ids.
 func filtered(query string, f mdm.Filter) (string, []any) {
-	where, args := []string{"tenant = ?"}, []any{f.Tenant}
+	where, args := conditions(f)
+	if !f.After.IsZero() {
+		where = append(where, "(device > ? OR device = ? AND usr > ?)", "device >= ?")
+		args = append(args, f.After.Device, f.After.Device, f.After.User, f.After.Device)
+	}
+	if f.SerialNumber == "" {
+		query += "{roster}" // the order of which is wanted
+	}
+	query += " WHERE " + strings.Join(where, " AND ") + " ORDER BY device, usr"
+	if f.Limit > 0 {
+		query, args = query+" LIMIT ?", append(args, f.Limit)
+	}
+	return query, args
+}
+
+// inRows is filtered in the order of rows, after one of them, whatever f says of pages.
+func inRows(query string, f mdm.Filter, after int64, limit int) (string, []any) {
+	where, args := conditions(f)
+	return query + "{crowd} WHERE " + strings.Join(append(where, "id > ?"), " AND ") + " ORDER BY id LIMIT ?", append(args, after, limit)
+}
+
+// conditions returns what f asks for, without regard to pages.
+func conditions(f mdm.Filter) (where []string, args []any) {
 	and := func(condition string, values ...any) {
 		where, args = append(where, condition), append(args, values...)
 	}
-	if !f.After.IsZero() {
-		and("(device > ? OR device = ? AND usr > ?)", f.After.Device, f.After.Device, f.After.User)
-		and("device >= ?", f.After.Device)
-	}
+	and("tenant = ?", f.Tenant)
 	if f.Device != "" {
 		and("device = ?", f.Device)
 	}
@@ -92,11 +111,7 @@ func filtered(query string, f mdm.Filter) (string, []any) {
 	if len(f.Channels) > 0 {
 		and("channel IN ("+marks(len(f.Channels))+")", list(f.Channels)...)
 	}
-	query += " WHERE " + strings.Join(where, " AND ") + " ORDER BY tenant, device, usr"
-	if f.Limit > 0 {
-		query, args = query+" LIMIT ?", append(args, f.Limit)
-	}
-	return query, args
+	return where, args
 }
 
 // marks returns n placeholders.

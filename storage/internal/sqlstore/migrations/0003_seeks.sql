@@ -27,6 +27,7 @@ CREATE INDEX mdm_certificates_device ON mdm_certificates (device, tenant, status
 
 CREATE INDEX mdm_enrollments_serials ON mdm_enrollments (serial, tenant);
 DROP INDEX mdm_enrollments_serial{on enrollments};
+CREATE INDEX mdm_enrollments_tenant ON mdm_enrollments (tenant, id);
 
 -- A command's place in a queue comes from a clock, with those before it in mind: so queuing writes no row but its own. Two
 -- of one moment are told apart by their command.
@@ -65,3 +66,5 @@ ALTER TABLE mdm_enrollments DROP COLUMN next_seq;
 
 -- How many generations of devices have ended since the order began.
 ALTER TABLE mdm_fanouts ADD COLUMN endings {int} NOT NULL DEFAULT 0;
+-- The last row of a filter that is done. Rows lie in this order, so a fleet is read from one end to the other.
+ALTER TABLE mdm_fanouts ADD COLUMN done_row {int} NOT NULL DEFAULT 0;
