@@ -136,7 +136,7 @@ var dialect = &sqlstore.Dialect{
 		"int": "BIGINT", "text": "LONGTEXT", "key": "VARBINARY(255)", "hash": "VARBINARY(32)", "blob": "LONGBLOB",
 		"table": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
 		"keyed": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin", "changing": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin", "keyed changing": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
-		"on enrollments": " ON mdm_enrollments", "roster": " FORCE INDEX (tenant)", "crowd": " FORCE INDEX (mdm_enrollments_tenant)", "zero": "0", "blank": "''", "null": "NULL",
+		"on enrollments": " ON mdm_enrollments", "roster": " FORCE INDEX (tenant)", "zero": "0", "blank": "''", "null": "NULL",
 		"empty": "''", "lock": "FOR UPDATE", "skip": "FOR UPDATE SKIP LOCKED",
 	},
 	Values:   true,

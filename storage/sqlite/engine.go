@@ -20,7 +20,7 @@ var dialect = &sqlstore.Dialect{
 		"id": "INTEGER PRIMARY KEY", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
 		"int": "INTEGER", "text": "TEXT", "key": "TEXT", "hash": "BLOB", "blob": "BLOB",
 		"table": " STRICT", "keyed": " STRICT, WITHOUT ROWID", "changing": " STRICT", "keyed changing": " STRICT, WITHOUT ROWID",
-		"on enrollments": "", "roster": "", "crowd": "", "zero": "0", "blank": "''", "null": "NULL",
+		"on enrollments": "", "roster": "", "zero": "0", "blank": "''", "null": "NULL",
 		"empty": "x''", "lock": "", "skip": "", // one transaction at a time writes
 	},
 	Excluded: "excluded.%s",

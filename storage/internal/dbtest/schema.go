@@ -111,8 +111,7 @@ func (s Schema) back() [][]string {
 			[]string{s.DropIndex("mdm_history_command", "mdm_history"), s.DropIndex("mdm_history_finished", "mdm_history")}, s.as(1, "mdm_history"),
 			[]string{s.made(1, "CREATE UNIQUE INDEX mdm_history_command"), s.made(2, "CREATE INDEX mdm_history_finished"),
 				s.DropIndex("mdm_enrollments_serials", "mdm_enrollments"), s.made(1, "CREATE INDEX mdm_enrollments_serial"),
-				"ALTER TABLE mdm_enrollments ADD COLUMN next_seq INTEGER NOT NULL DEFAULT 0", s.DropIndex("mdm_enrollments_tenant", "mdm_enrollments"),
-				"ALTER TABLE mdm_fanouts DROP COLUMN endings", "ALTER TABLE mdm_fanouts DROP COLUMN done_row"}),
+				"ALTER TABLE mdm_enrollments ADD COLUMN next_seq INTEGER NOT NULL DEFAULT 0", "ALTER TABLE mdm_fanouts DROP COLUMN endings", "ALTER TABLE mdm_fanouts DROP COLUMN done_row"}),
 	}
 }
 

@@ -84,10 +84,12 @@ func filtered(query string, f mdm.Filter) (string, []any) {
 	return query, args
 }
 
-// inRows is filtered in the order of rows, after one of them, whatever f says of pages.
+// inRows is filtered in the order of rows, after one of them, whatever f says of pages. It goes through the table once for
+// all its pages; no index may find the tenant's rows for each page, only to sort them.
 func inRows(query string, f mdm.Filter, after int64, limit int) (string, []any) {
 	where, args := conditions(f)
-	return query + "{crowd} WHERE " + strings.Join(append(where, "id > ?"), " AND ") + " ORDER BY id LIMIT ?", append(args, after, limit)
+	where[0] = "COALESCE(tenant, '') = ?"
+	return query + " WHERE " + strings.Join(append(where, "id > ?"), " AND ") + " ORDER BY id LIMIT ?", append(args, after, limit)
 }
 
 // conditions returns what f asks for, without regard to pages.
@@ -95,7 +97,7 @@ func conditions(f mdm.Filter) (where []string, args []any) {
 	and := func(condition string, values ...any) {
 		where, args = append(where, condition), append(args, values...)
 	}
-	and("tenant = ?", f.Tenant)
+	and("tenant = ?", f.Tenant) // the first: see inRows
 	if f.Device != "" {
 		and("device = ?", f.Device)
 	}

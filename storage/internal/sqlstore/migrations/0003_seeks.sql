@@ -27,7 +27,6 @@ CREATE INDEX mdm_certificates_device ON mdm_certificates (device, tenant, status
 
 CREATE INDEX mdm_enrollments_serials ON mdm_enrollments (serial, tenant);
 DROP INDEX mdm_enrollments_serial{on enrollments};
-CREATE INDEX mdm_enrollments_tenant ON mdm_enrollments (tenant, id);
 
 -- A command's place in a queue comes from a clock, with those before it in mind: so queuing writes no row but its own. Two
 -- of one moment are told apart by their command.
