@@ -87,10 +87,13 @@ func Proxy(c ProxyConfig) (Extractor, error) {
 		return nil, err
 	}
 	c.Trusted = slices.Clone(c.Trusted)
-	return proxy{c}, nil
+	return proxy{c, &recent{}}, nil
 }
 
-type proxy struct{ ProxyConfig }
+type proxy struct {
+	ProxyConfig
+	recent *recent
+}
 
 func (p proxy) Extract(r *http.Request, _ []byte) (Presented, error) {
 	const op = "identity.Proxy"
@@ -136,11 +139,18 @@ func (p proxy) certificates(h http.Header) ([]*x509.Certificate, error) {
 	if len(value) > maxProxyHeader {
 		return nil, fmt.Errorf("longer than %d bytes", maxProxyHeader)
 	}
-	var certs []*x509.Certificate
-	var err error
+	chain := h.Values("Client-Cert-Chain")
+	if p.Format == RFC9440 && len(chain) > 0 {
+		return readRFC9440(value, chain)
+	}
+	return p.recent.read(value, func() ([]*x509.Certificate, error) { return p.read(value) })
+}
+
+// read reads the value of the header.
+func (p proxy) read(value string) (certs []*x509.Certificate, err error) {
 	switch p.Format {
 	case RFC9440:
-		return readRFC9440(value, h.Values("Client-Cert-Chain"))
+		return readRFC9440(value, nil)
 	case EnvoyXFCC:
 		return readXFCC(value)
 	case AWSALBPassthrough:
