@@ -22,7 +22,7 @@
 //   - mdm/scep: issues client identities, by SCEP or as PKCS#12.
 //   - mdm/setup, mdm/enroll, mdm/ddm: panes of Setup Assistant, documents of the ways in, declarations and status.
 //   - profile: builds, checks, signs and reads profiles, with every payload of the schema; the initial profile above all.
-//   - push, push/apns: wakes devices; the provider that talks to Apple.
+//   - push, push/apns, push/vendor: wakes devices; the provider that talks to Apple; signs requests for push certificates.
 //   - checkin: the check-in half of the protocol. What a message means is decided here.
 //   - command: the command half. Queues, results, every command of the schema with its answer, and raw ones.
 //   - storage: gathers what the packages above ask of a database.

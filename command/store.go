@@ -81,7 +81,8 @@ type FanOut struct {
 const OneTransaction = 2000
 
 // OrderEvent returns what a store records of an order for more than OneTransaction targets: mdm.EventOrderBegun with it, and
-// mdm.EventOrderDone with its last target, with what came of it in words.
+// mdm.EventOrderDone with its last target or when it is canceled, with what came of it in words. An order for a list with
+// several tenants tells the first of them.
 func OrderEvent(kind mdm.EventType, at time.Time, tenant string, done Receipt, item Item) mdm.Event {
 	e := mdm.Event{Type: kind, At: at, Enrollment: mdm.EnrollmentID{Tenant: tenant}, CommandUUID: item.UUID, RequestType: item.RequestType}
 	if kind == mdm.EventOrderDone {
@@ -251,7 +252,7 @@ func (s State) String() string {
 type Entry struct {
 	Enrollment  mdm.EnrollmentID
 	Generation  mdm.Generation
-	Seq         int64 // increases within an enrollment
+	Seq         int64 // orders the commands of a priority; one that is queued gets a greater one than those open before it
 	UUID        string
 	RequestType string
 	State       State

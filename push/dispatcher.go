@@ -34,7 +34,7 @@ type Dispatcher struct {
 	failures failures
 }
 
-// Notify makes Run look for intents at once. It never blocks, and many calls are as good as one: call it after every
+// Notify makes Run look for intents after Gather. It never blocks, and many calls are as good as one: call it after every
 // commit that left a push.
 func (d *Dispatcher) Notify() {
 	select {
@@ -79,8 +79,12 @@ func (d *Dispatcher) gather(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	case <-timer.C:
-		return true
 	}
+	select {
+	case <-d.wake(): // what came meanwhile is taken with it
+	default:
+	}
+	return true
 }
 
 // Flush pushes what is due now and returns when it is settled. The error is the Store's; failed pushes are settled,

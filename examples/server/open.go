@@ -155,8 +155,8 @@ func (o *options) pusher(ctx context.Context, stores storage.Stores) (push.Pushe
 		if err != nil {
 			return nil, fmt.Errorf("-push-cert: %w", err)
 		}
-		if err := stores.PushCertificates.SavePushCertificate(ctx, cert); err != nil {
-			return nil, err
+		if err := push.Renew(ctx, stores.PushCertificates, stores.Roster, "", cert); err != nil {
+			return nil, fmt.Errorf("-push-cert: %w", err) // who means it puts it to the API, with force=1
 		}
 	}
 	if o.noPush {

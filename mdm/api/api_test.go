@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -247,6 +248,28 @@ func TestPushCertificates(t *testing.T) {
 	for _, body := range []string{"", "hello", string(pem)} {
 		k.do(400, "PUT", "/v1/push-certificates", body)
 	}
+	k.do(400, "PUT", "/v1/push-certificates?forse=1", string(pem)+string(key.Reveal()))
+}
+
+// TestPushCertificateOfAnotherTopic: a certificate that was made anew instead of renewed would cut the fleet off.
+func TestPushCertificateOfAnotherTopic(t *testing.T) {
+	k := newKit(t)
+	k.enroll(mdm.EnrollmentID{Device: "A"})
+	put := func(status int, topic, query string) map[string]any {
+		cert, err := mdmtest.NewPushCertificate(topic)
+		require.NoError(t, err)
+		pem, key, err := cert.PEM()
+		require.NoError(t, err)
+		return k.do(status, "PUT", "/v1/push-certificates"+query, string(pem)+string(key.Reveal()))
+	}
+	ours := k.do(200, "GET", "/v1/enrollments/A", "")["topic"].(string)
+	put(200, ours, "")
+	put(200, ours, "")
+	refused := put(400, "com.apple.mgmt.another", "")
+	assert.Contains(t, fmt.Sprint(refused["error"]), "force=1")
+	assert.Len(t, k.do(200, "GET", "/v1/push-certificates", "")["pushCertificates"], 1)
+	put(200, "com.apple.mgmt.another", "?force=1")
+	assert.Len(t, k.do(200, "GET", "/v1/push-certificates", "")["pushCertificates"], 2)
 }
 
 func TestEndAndEvents(t *testing.T) {

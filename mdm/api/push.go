@@ -43,8 +43,16 @@ func (a *api) pushCertificates(c *call) (any, error) {
 	return map[string]any{"pushCertificates": list}, nil
 }
 
-// savePushCertificate takes a certificate and its private key, both as PEM, one after the other.
+// savePushCertificate takes a certificate and its private key, both as PEM, one after the other. Without force it refuses one
+// that would reach no device.
 func (a *api) savePushCertificate(c *call) (any, error) {
+	if err := c.one("force"); err != nil {
+		return nil, err
+	}
+	force, err := c.flag("force", false)
+	if err != nil {
+		return nil, err
+	}
 	body, err := io.ReadAll(io.LimitReader(c.Body, 1<<20))
 	if err != nil {
 		return nil, err
@@ -56,7 +64,13 @@ func (a *api) savePushCertificate(c *call) (any, error) {
 	case err != nil:
 		return nil, malformed("%w", err)
 	}
-	if err := a.cfg.Stores.PushCertificates.SavePushCertificate(c.Context(), cert); err != nil {
+	store, roster := a.cfg.Stores.PushCertificates, a.cfg.Stores.Roster
+	if force || roster == nil {
+		err = store.SavePushCertificate(c.Context(), cert)
+	} else if err = push.Renew(c.Context(), store, roster, c.tenant, cert); errors.Is(err, push.ErrOtherTopic) {
+		return nil, malformed("%w; with force=1 it is stored", err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return topic{cert.Topic, cert.NotAfter}, nil

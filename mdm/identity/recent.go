@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Bounds of what a recent remembers: some 5 MB.
+// Bounds of what a recent remembers: some 5 MB, with headers of the usual size.
 const (
 	maxRecent      = 1024
 	maxRecentValue = 8 << 10

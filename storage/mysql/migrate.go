@@ -31,7 +31,8 @@ func (db *DB) version(ctx context.Context) (version int, err error) {
 }
 
 // Migrate brings the schema up to date, under a lock: servers that start together wait for the one that does it. One that
-// was killed in the middle is taken up. It refuses a schema that is newer than this library.
+// was killed in the middle is taken up. It refuses a schema that is newer than this library. Stop the servers of the version
+// before: they do not know the new schema, and what they write meanwhile may be lost.
 func (db *DB) Migrate(ctx context.Context) (err error) {
 	all := sqlstore.Migrations(dialect)
 	if version, err := db.version(ctx); err != nil || version == len(all) {

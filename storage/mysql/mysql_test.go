@@ -110,14 +110,24 @@ func TestBudget(t *testing.T) {
 	dbtest.Budget(t, db.Stores(), db.Statements, 1, 6, 9, 9)
 }
 
-func TestTakeOver(t *testing.T) {
-	x := newDatabases(t)
-	dbtest.TakeOver(t, func(clock func() time.Time) storage.Stores {
+// opener opens the test's database with a clock.
+func (x *databases) opener(t *testing.T) func(clock func() time.Time) storage.Stores {
+	return func(clock func() time.Time) storage.Stores {
 		db, err := mysql.Open(t.Context(), x.of(t, t.Name()), &mysql.Config{Sealer: x.sealer, Clock: clock})
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, db.Close()) })
 		return db.Stores()
-	})
+	}
+}
+
+func TestTakeOver(t *testing.T) { dbtest.TakeOver(t, newDatabases(t).opener(t)) }
+
+func TestClockBack(t *testing.T) { dbtest.ClockBack(t, newDatabases(t).opener(t)) }
+
+func TestKilledFanOut(t *testing.T) {
+	x := newDatabases(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledFanOut(t, x.of(t, t.Name()), x.opener(t))
 }
 
 func (x *databases) schema(t testing.TB) dbtest.Schema {
@@ -138,6 +148,8 @@ func (x *databases) schema(t testing.TB) dbtest.Schema {
 func TestManyMigrateAtOnce(t *testing.T) { newDatabases(t).schema(t).ManyMigrateAtOnce(t) }
 
 func TestUpgrade(t *testing.T) { newDatabases(t).schema(t).Upgrade(t) }
+
+func TestFormerGeneration(t *testing.T) { newDatabases(t).schema(t).FormerGeneration(t) }
 
 func TestNewerSchemaIsRefused(t *testing.T) { newDatabases(t).schema(t).NewerIsRefused(t) }
 

@@ -25,7 +25,7 @@ var dialect = &sqlstore.Dialect{
 		"int": "BIGINT", "text": "TEXT", "key": `TEXT COLLATE "C"`, "hash": "BYTEA", "blob": "BYTEA", "table": "", "keyed": "",
 		"changing": roomy, "keyed changing": roomy,
 		"on enrollments": "", "roster": "", "zero": "0::BIGINT", "blank": "''::TEXT", "null": "NULL::BYTEA", // of one type, or a union is made of subqueries
-
+		"share": "FOR SHARE",
 		"empty": "CAST('' AS BYTEA)", "lock": "FOR UPDATE", "skip": "FOR UPDATE OF p SKIP LOCKED",
 	},
 	Dollar:   true,

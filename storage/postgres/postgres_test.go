@@ -122,14 +122,24 @@ func TestBudget(t *testing.T) {
 	dbtest.Budget(t, db.Stores(), db.Statements, 1, 6, 9, 9)
 }
 
-func TestTakeOver(t *testing.T) {
-	x := newSchemas(t)
-	dbtest.TakeOver(t, func(clock func() time.Time) storage.Stores {
+// opener opens the test's schema with a clock.
+func (x *schemas) opener(t *testing.T) func(clock func() time.Time) storage.Stores {
+	return func(clock func() time.Time) storage.Stores {
 		db, err := postgres.New(t.Context(), x.pool(t, t.Name()), &postgres.Config{Sealer: x.sealer, Clock: clock})
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, db.Close()) })
 		return db.Stores()
-	})
+	}
+}
+
+func TestTakeOver(t *testing.T) { dbtest.TakeOver(t, newSchemas(t).opener(t)) }
+
+func TestClockBack(t *testing.T) { dbtest.ClockBack(t, newSchemas(t).opener(t)) }
+
+func TestKilledFanOut(t *testing.T) {
+	x := newSchemas(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledFanOut(t, x.of(t, t.Name()), x.opener(t))
 }
 
 func (x *schemas) schema(t testing.TB) dbtest.Schema {
@@ -150,6 +160,8 @@ func (x *schemas) schema(t testing.TB) dbtest.Schema {
 func TestManyMigrateAtOnce(t *testing.T) { newSchemas(t).schema(t).ManyMigrateAtOnce(t) }
 
 func TestUpgrade(t *testing.T) { newSchemas(t).schema(t).Upgrade(t) }
+
+func TestFormerGeneration(t *testing.T) { newSchemas(t).schema(t).FormerGeneration(t) }
 
 func TestNewerSchemaIsRefused(t *testing.T) { newSchemas(t).schema(t).NewerIsRefused(t) }
 

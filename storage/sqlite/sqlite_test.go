@@ -279,19 +279,30 @@ func TestBudget(t *testing.T) {
 	dbtest.Budget(t, db.Stores(), db.Statements, 1, 5, 8, 8)
 }
 
-func TestTakeOver(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "mdm.db")
-	dbtest.TakeOver(t, func(clock func() time.Time) storage.Stores {
+// opener opens a file with a clock.
+func opener(t *testing.T, path string) func(clock func() time.Time) storage.Stores {
+	return func(clock func() time.Time) storage.Stores {
 		db, err := sqlite.Open(t.Context(), path, &sqlite.Config{Clock: clock})
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, db.Close()) })
 		return db.Stores()
-	})
+	}
 }
 
-func TestUpgrade(t *testing.T) {
+func TestTakeOver(t *testing.T) { dbtest.TakeOver(t, opener(t, filepath.Join(t.TempDir(), "mdm.db"))) }
+
+func TestClockBack(t *testing.T) {
+	dbtest.ClockBack(t, opener(t, filepath.Join(t.TempDir(), "mdm.db")))
+}
+
+func TestKilledFanOut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mdm.db")
-	schema := dbtest.Schema{
+	dbtest.KilledFanOut(t, path, opener(t, path))
+}
+
+func schemaOf(t *testing.T) dbtest.Schema {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	return dbtest.Schema{
 		Open: func(bool) (dbtest.Store, error) { return sqlite.Open(t.Context(), path, nil) },
 		Exec: func(t testing.TB, statement string) {
 			db, err := sql.Open("sqlite", path)
@@ -304,8 +315,11 @@ func TestUpgrade(t *testing.T) {
 		DropIndex:  func(name, _ string) string { return "DROP INDEX " + name },
 		SetVersion: "PRAGMA user_version = %d",
 	}
-	schema.Upgrade(t)
 }
+
+func TestUpgrade(t *testing.T) { schemaOf(t).Upgrade(t) }
+
+func TestFormerGeneration(t *testing.T) { schemaOf(t).FormerGeneration(t) }
 
 func ExampleScript() {
 	var b strings.Builder

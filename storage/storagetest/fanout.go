@@ -23,6 +23,9 @@ func fanOutCases() []testCase {
 		{name: "canceled on its way",
 			why: "command.Enqueuer: Cancel of every queue ends an order that is being carried out",
 			run: canceledOnItsWay},
+		{name: "repeated while it waits",
+			why: "command.Enqueuer: an order with a UUID that the store knows is not queued twice, though its first call is carried out later",
+			run: repeatedWhileItWaits},
 		{name: "a body that is another's",
 			why: "command.Enqueuer: a UUID with another body is refused as Malformed, and nothing is queued anywhere",
 			run: otherBodyForMany},
@@ -142,6 +145,26 @@ func givingUp(w *world) {
 	}
 }
 
+func repeatedWhileItWaits(w *world) {
+	w.enrollMany(command.OneTransaction)
+	last := []*device{w.enrolled("z1"), w.enrolled("z2")} // a chunk of their own
+	o := command.Order{Command: security(), UUID: "order", To: everybody()}
+	w.brokenOff(o)
+	assert.Equal(w, command.OneTransaction+len(last), w.enqueue(o).Queued)
+	for _, d := range last {
+		assert.Equal(w, []string{"order"}, d.run())
+	}
+	if w.FanOuts != nil {
+		done, err := w.FanOuts.Resume(w.Context())
+		require.NoError(w, err)
+		assert.True(w, done)
+	}
+	for _, d := range last {
+		assert.Empty(w, d.run(), "it is done")
+	}
+	assert.Len(w, w.entries(command.Query{UUID: "order"}), command.OneTransaction+len(last))
+}
+
 func canceledOnItsWay(w *world) {
 	all := w.crowd()
 	o := command.Order{Command: security(), UUID: "order", To: everybody()}
@@ -161,6 +184,12 @@ func canceledOnItsWay(w *world) {
 		assert.Equal(w, len(all), n)
 	} else {
 		require.ErrorIs(w, err, command.ErrNotOurs)
+	}
+	if w.Events != nil && w.FanOuts != nil {
+		done := w.events(mdm.EnrollmentID{})
+		require.NotEmpty(w, done)
+		assert.Equal(w, mdm.EventOrderDone, done[len(done)-1].Type)
+		assert.Contains(w, done[len(done)-1].Reason, "canceled")
 	}
 	open := w.entries(command.Query{UUID: "order", States: []command.State{command.Queued, command.Sent, command.Deferred}})
 	assert.Empty(w, open)

@@ -21,8 +21,20 @@ import (
 	"github.com/gomdm/applemdm/storage"
 )
 
-// victim names the database that a copy of a test program is to work on until it is killed.
-const victim = "APPLEMDM_CRASH_TEST_DB"
+// A copy of a test program finds in the environment which database it is to work on until it is killed, and what it does.
+const (
+	victim     = "APPLEMDM_CRASH_TEST_DB"
+	victimWork = "APPLEMDM_CRASH_TEST_WORK"
+)
+
+// victimOf returns a copy of this program that has not started yet.
+func victimOf(t *testing.T, dsn, work string) *exec.Cmd {
+	program, err := os.Executable()
+	require.NoError(t, err)
+	run := exec.CommandContext(t.Context(), program)
+	run.Env = append(os.Environ(), victim+"="+dsn, victimWork+"="+work)
+	return run
+}
 
 // Main is the TestMain of a package with [Kill9]. In a victim it opens the store and works instead of testing.
 func Main(m *testing.M, open func(dsn string) (storage.Stores, error)) {
@@ -31,7 +43,9 @@ func Main(m *testing.M, open func(dsn string) (storage.Stores, error)) {
 		os.Exit(m.Run())
 	}
 	stores, err := open(dsn)
-	if err == nil {
+	if err == nil && os.Getenv(victimWork) == "many" {
+		err = workForMany(stores)
+	} else if err == nil {
 		err = work(stores)
 	}
 	fmt.Println("failed", err)
@@ -105,12 +119,9 @@ func Kill9(t *testing.T, stores storage.Stores, dsn string) {
 		_, err := Enroll(stores, device(n))
 		require.NoError(t, err)
 	}
-	program, err := os.Executable()
-	require.NoError(t, err)
 	queued, answered, tokens := map[string]bool{}, map[string]bool{}, map[string]int{}
 	for range 4 {
-		run := exec.CommandContext(t.Context(), program)
-		run.Env = append(os.Environ(), victim+"="+dsn)
+		run := victimOf(t, dsn, "few")
 		out, err := run.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, run.Start())
@@ -207,5 +218,10 @@ func Budget(t *testing.T, stores storage.Stores, statements func() int64, idleMo
 	for i, most := range []int64{idleMost, offerMost, answerMost, enqueueMost} {
 		assert.LessOrEqual(t, first[i], most, "%s", []string{"an idle poll", "an idle poll with a command", "an answer that ends the session", "a command for one"}[i])
 	}
+	later := command.Order{Command: command.SecurityInfo{}, To: mdm.IDs(id), NotBefore: time.Now().Add(time.Hour)}
+	_, err = stores.Command.Enqueue(t.Context(), later)
+	require.NoError(t, err)
+	report(command.StatusIdle, "", false)() // perhaps it has a push to put off
+	assert.LessOrEqual(t, count(report(command.StatusIdle, "", false)), idleMost, "a poll of a device whose command is not due yet")
 	t.Logf("statements: idle %d, offer %d, answer %d, enqueue %d", first[0], first[1], first[2], first[3])
 }

@@ -85,6 +85,33 @@ func Sealer() storage.Sealer {
 	return sealer
 }
 
+// FormerGeneration puts a command of a former generation on a queue, as an order does that is written while the generation
+// ends: the device is not offered it.
+func (s Schema) FormerGeneration(t *testing.T) {
+	db, err := s.Open(false)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	stores, id := db.Stores(), mdm.EnrollmentID{Device: "D"}
+	fp, err := Enroll(stores, id)
+	require.NoError(t, err)
+	for _, uuid := range []string{"former", "present"} {
+		_, err = stores.Command.Enqueue(t.Context(), command.Order{Command: command.SecurityInfo{}, UUID: uuid, To: mdm.IDs(id)})
+		require.NoError(t, err)
+		if uuid == "former" {
+			s.Exec(t, "UPDATE mdm_queue SET generation = generation - 1")
+		}
+	}
+	offer, err := Report(stores, id, fp, command.StatusIdle, "")
+	require.NoError(t, err)
+	require.NotNil(t, offer)
+	assert.Equal(t, "present", offer.UUID)
+	for e, err := range stores.Command.Entries(t.Context(), command.Query{UUID: "former"}) {
+		require.NoError(t, err)
+		assert.Equal(t, command.Canceled, e.State)
+		assert.NotEmpty(t, e.Note)
+	}
+}
+
 // made returns the statement of a migration that begins as given.
 func (s Schema) made(version int, begins string) string {
 	for _, statement := range sqlstore.Migrations(s.Dialect)[version-1] {
@@ -111,7 +138,7 @@ func (s Schema) back() [][]string {
 			[]string{s.DropIndex("mdm_history_command", "mdm_history"), s.DropIndex("mdm_history_finished", "mdm_history")}, s.as(1, "mdm_history"),
 			[]string{s.made(1, "CREATE UNIQUE INDEX mdm_history_command"), s.made(2, "CREATE INDEX mdm_history_finished"),
 				s.DropIndex("mdm_enrollments_serials", "mdm_enrollments"), s.made(1, "CREATE INDEX mdm_enrollments_serial"),
-				"ALTER TABLE mdm_enrollments ADD COLUMN next_seq INTEGER NOT NULL DEFAULT 0", "ALTER TABLE mdm_fanouts DROP COLUMN endings", "ALTER TABLE mdm_fanouts DROP COLUMN done_row"}),
+				"ALTER TABLE mdm_enrollments ADD COLUMN next_seq INTEGER NOT NULL DEFAULT 0", "ALTER TABLE mdm_fanouts DROP COLUMN endings", "ALTER TABLE mdm_fanouts DROP COLUMN done_row", "ALTER TABLE mdm_fanouts DROP COLUMN shared"}),
 	}
 }
 

@@ -1,6 +1,9 @@
 package dbtest
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,15 +25,7 @@ func TakeOver(t *testing.T, open func(clock func() time.Time) storage.Stores) {
 	first := open(nil)
 	second := open(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
 	const n = 2*command.OneTransaction + 10
-	var plan checkin.Plan
-	for i := range n {
-		id := mdm.EnrollmentID{Device: "takeover-" + string(rune('a'+i/1000)) + string(rune('a'+i/100%10)) + string(rune('a'+i/10%10)) + string(rune('a'+i%10))}
-		plan.Enrollments = append(plan.Enrollments, mdm.Enrollment{ID: id, Channel: mdm.DeviceChannel, State: mdm.Enrolled, Generation: 1, Topic: "t"})
-		if len(plan.Enrollments) == 500 || i == n-1 {
-			require.NoError(t, first.Checkin.Update(t.Context(), checkin.Key{ID: id}, func(*checkin.Situation) (checkin.Plan, error) { return plan, nil }))
-			plan = checkin.Plan{}
-		}
-	}
+	crowd(t, first, n)
 	held := false
 	_, err := first.Command.Enqueue(t.Context(), command.Order{Command: command.SecurityInfo{}, UUID: "order", NoPush: true,
 		To: mdm.Matching(mdm.Filter{}), Progress: func(command.Receipt) {
@@ -47,10 +42,108 @@ func TakeOver(t *testing.T, open func(clock func() time.Time) storage.Stores) {
 			assert.True(t, done)
 		}})
 	require.ErrorIs(t, err, command.ErrNotOurs)
-	queued := 0
-	for _, err := range first.Command.Entries(t.Context(), command.Query{UUID: "order"}) {
-		require.NoError(t, err)
-		queued++
+	assert.Equal(t, n, queuedOn(t, first))
+}
+
+// crowd enrolls many devices.
+func crowd(t *testing.T, stores storage.Stores, n int) {
+	t.Helper()
+	var plan checkin.Plan
+	for i := range n {
+		id := mdm.EnrollmentID{Device: fmt.Sprintf("crowd-%05d", i)}
+		plan.Enrollments = append(plan.Enrollments, mdm.Enrollment{ID: id, Channel: mdm.DeviceChannel, State: mdm.Enrolled, Generation: 1, Topic: "t"})
+		if len(plan.Enrollments) == 500 || i == n-1 {
+			require.NoError(t, stores.Checkin.Update(t.Context(), checkin.Key{ID: id}, func(*checkin.Situation) (checkin.Plan, error) { return plan, nil }))
+			plan = checkin.Plan{}
+		}
 	}
-	assert.Equal(t, n, queued)
+}
+
+// queuedOn returns how many queues have the order.
+func queuedOn(t *testing.T, stores storage.Stores) (n int) {
+	t.Helper()
+	for _, err := range stores.Command.Entries(t.Context(), command.Query{UUID: "order"}) {
+		require.NoError(t, err)
+		n++
+	}
+	return n
+}
+
+func orderForAll(progress func(command.Receipt)) command.Order {
+	return command.Order{Command: command.SecurityInfo{}, UUID: "order", NoPush: true, To: mdm.Matching(mdm.Filter{}), Progress: progress}
+}
+
+// workForMany begins an order for many, until it is killed.
+func workForMany(stores storage.Stores) error {
+	_, err := stores.Command.Enqueue(context.Background(), orderForAll(func(r command.Receipt) { fmt.Println("queued", r.Queued) }))
+	return err
+}
+
+// KilledFanOut kills a process in the middle of an order for many: what it had told of is there, and another process carries
+// the order out, to each target once.
+func KilledFanOut(t *testing.T, dsn string, open func(clock func() time.Time) storage.Stores) {
+	t.Helper()
+	later := open(func() time.Time { return time.Now().Add(2 * time.Minute) }) // the order's lease is over
+	const n = 5*command.OneTransaction + 10
+	crowd(t, later, n)
+	run := victimOf(t, dsn, "many")
+	out, err := run.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, run.Start())
+	told := 0
+	for scanner := bufio.NewScanner(out); scanner.Scan(); {
+		_, err := fmt.Sscanf(scanner.Text(), "queued %d", &told)
+		require.NoError(t, err, scanner.Text())
+		_ = run.Process.Kill() // SIGKILL; it may be gone already
+	}
+	_ = run.Wait()
+	require.Positive(t, told, "the victim must have worked until it was killed")
+	assert.GreaterOrEqual(t, queuedOn(t, later), told)
+	for done := true; done; {
+		done, err = later.FanOuts.Resume(t.Context())
+		require.NoError(t, err)
+	}
+	assert.Equal(t, n, queuedOn(t, later))
+	under, err := later.FanOuts.FanOuts(t.Context(), "")
+	require.NoError(t, err)
+	assert.Empty(t, under)
+}
+
+// ClockBack lets the clock of a server jump back by an hour: what is queued afterwards comes after what was queued before,
+// whoever queues it, and nobody was last seen earlier than it was known already.
+func ClockBack(t *testing.T, open func(clock func() time.Time) storage.Stores) {
+	t.Helper()
+	var ahead atomic.Int64
+	ahead.Store(int64(time.Hour))
+	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	before := open(clock)
+	crowd(t, before, command.OneTransaction+1)
+	id := mdm.EnrollmentID{Device: "crowd-00007"}
+	report := func(stores storage.Stores, status command.Status, uuid string) *command.Offer {
+		offer, err := stores.Command.Exchange(t.Context(), &command.Report{ID: id, Channel: mdm.DeviceChannel, Status: status, CommandUUID: uuid,
+			Raw: []byte(uuid), At: clock()}, admit)
+		require.NoError(t, err)
+		return offer
+	}
+	enqueue := func(stores storage.Stores, uuid string, to mdm.Targets) {
+		_, err := stores.Command.Enqueue(t.Context(), command.Order{Command: command.SecurityInfo{}, UUID: uuid, To: to})
+		require.NoError(t, err)
+	}
+	report(before, command.StatusIdle, "")
+	enqueue(before, "first", mdm.IDs(id))
+	ahead.Store(0)
+	after := open(clock) // as after a restart: this process knows nothing of the time before
+	enqueue(after, "second", mdm.IDs(id))
+	enqueue(after, "third", mdm.Matching(mdm.Filter{}))
+	enqueue(before, "fourth", mdm.IDs(id))
+	offer := report(after, command.StatusIdle, "")
+	for _, want := range []string{"first", "second", "third", "fourth"} {
+		require.NotNil(t, offer, want)
+		require.Equal(t, want, offer.UUID)
+		offer = report(after, command.StatusAcknowledged, want)
+	}
+	require.Nil(t, offer)
+	e, err := before.Roster.Enrollment(t.Context(), id)
+	require.NoError(t, err)
+	assert.True(t, e.LastSeenAt.After(time.Now().Add(30*time.Minute)), e.LastSeenAt)
 }

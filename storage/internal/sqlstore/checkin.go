@@ -188,13 +188,12 @@ func (t *tx) endGeneration(ctx context.Context, v *turn, k *known, device mdm.En
 	if k.device == nil { // there was none
 		return nil
 	}
-
 	reason := "the device enrolled anew"
 	if end {
 		reason = "the enrollment ended"
 	}
 	deviceRow, at := k.device.id, micros(t.db.now())
-	t.exec(v, "UPDATE mdm_fanouts SET endings = endings + 1") // see fanOut.placeRead
+	t.tellFanOuts(v)
 	if err := t.cancelOpen(ctx, v, device, deviceRow, reason); err != nil {
 		return err
 	}

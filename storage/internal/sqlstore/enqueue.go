@@ -89,6 +89,7 @@ type placement struct {
 	receipt command.Receipt
 	results []command.Outcome       // if somebody wants them
 	turn    *turn                   // of the target at hand
+	at      time.Time               // of all its targets
 	fits    map[schema.Target]int64 // who may have it, with their digests
 	many    bool                    // it is a chunk of an order for many
 
@@ -264,6 +265,9 @@ func (p *placement) body(ctx context.Context, tenant string, k *known) error {
 			return nil
 		}
 		if kept, err := t.keepBody(ctx, id); err != nil || kept {
+			if !p.many { // an order under way with this command cannot take its targets for new any more
+				t.exec(p.turn, "UPDATE mdm_fanouts SET shared = 1 WHERE uuid = ?", p.item.UUID)
+			}
 			p.have(id)
 			return err
 		}
@@ -320,8 +324,11 @@ func (p *placement) collapse(ctx context.Context, own *row) (bool, error) {
 
 // insert puts the command on one queue, behind last.
 func (p *placement) insert(own *row, last, checked int64) error {
-	t, o, at := p.t, &p.o, p.t.db.now()
-	seq, number := t.db.places.next(last), p.command(own.ID.Tenant)
+	if p.at.IsZero() {
+		p.at = p.t.db.now()
+	}
+	t, o, at := p.t, &p.o, p.at
+	seq, number := t.db.places.next(at, last), p.command(own.ID.Tenant)
 	if p.many {
 		t.write(p.turn, opEnqueueMany, own.id, seq, number, int64(own.Generation), checked,
 			int64(o.Priority), p.item.Traits, int64(command.Queued), o.Collapse, micros(o.NotBefore), micros(o.NotAfter), micros(at), p.item.Relax)
@@ -352,11 +359,11 @@ type places struct{ last atomic.Int64 }
 
 // next returns a place behind the one given and behind all that this process has given out. It comes from a clock, so that
 // queuing writes no row but its own; a clock that goes back does not change the order of what is open.
-func (p *places) next(behind int64) int64 {
+func (p *places) next(now time.Time, behind int64) int64 {
 	for {
 		last := p.last.Load()
-		if n := max(time.Now().UnixMicro(), last+1); p.last.CompareAndSwap(last, n) {
-			return max(n, behind+1)
+		if n := max(now.UnixMicro(), last+1, behind+1); p.last.CompareAndSwap(last, n) {
+			return n
 		}
 	}
 }
@@ -395,11 +402,26 @@ func (db *DB) Cancel(ctx context.Context, uuid string, from mdm.Targets) (int, e
 
 // forget ends orders for many that are under way, those of all tenants or of one.
 func (t *tx) forget(ctx context.Context, uuid string, all bool, tenant string) error {
-	const whose = "uuid = ? AND (1 = ? OR tenant = ?)"
+	const which = "uuid = ? AND (1 = ? OR tenant = ?)"
 	args := []any{uuid, all, tenant}
-	t.exec(&turn{}, "DELETE FROM mdm_fanout_parts WHERE fanout IN (SELECT id FROM mdm_fanouts WHERE "+whose+")", args...)
-	_, err := t.change(ctx, "DELETE FROM mdm_fanouts WHERE "+whose, args...)
-	return err
+	var ended []mdm.Event
+	err := t.query(ctx, "SELECT tenant, request_type, queued, collapsed, refused FROM mdm_fanouts WHERE "+which+" {lock}", args, func(scan func(...any) error) error {
+		item, whose, queued, collapsed, refused := command.Item{UUID: uuid}, "", int64(0), int64(0), int64(0)
+		err := scan(&whose, &item.RequestType, &queued, &collapsed, &refused)
+		e := command.OrderEvent(mdm.EventOrderDone, t.db.now(), whose,
+			command.Receipt{Queued: int(queued), Collapsed: int(collapsed), RefusedAll: int(refused)}, item)
+		e.Reason = "canceled: " + e.Reason
+		ended = append(ended, e)
+		return err
+	})
+	if err != nil || len(ended) == 0 {
+		return err
+	}
+	t.exec(&turn{}, "DELETE FROM mdm_fanout_parts WHERE fanout IN (SELECT id FROM mdm_fanouts WHERE "+which+")", args...)
+	if _, err := t.change(ctx, "DELETE FROM mdm_fanouts WHERE "+which, args...); err != nil {
+		return err
+	}
+	return t.record(&turn{}, ended...)
 }
 
 // canceling is a command on its way off the queues.

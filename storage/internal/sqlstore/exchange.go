@@ -57,7 +57,7 @@ func (db *DB) Exchange(ctx context.Context, r *command.Report, admit func(*ident
 
 // idle answers an idle poll for which there is nothing to write. It is false if a write transaction must look again.
 func (db *DB) idle(ctx context.Context, r *command.Report, admit func(*identity.Standing) identity.Verdict) (bool, error) {
-	k, err := db.look(ctx, &glance{id: r.ID, fp: r.Fingerprint})
+	k, err := db.look(ctx, &glance{id: r.ID, fp: r.Fingerprint, at: r.At})
 	if err != nil {
 		return false, err
 	}
@@ -163,6 +163,9 @@ func (o *open) event(kind mdm.EventType, id mdm.EnrollmentID, at time.Time, why 
 // send makes a command the offer. It is false if the command does not fit the device any more: then it is canceled.
 func (v *visit) send(t *tx, k *known, o *open) (bool, error) {
 	id, at := k.own.ID, v.report.At
+	if o.generation != k.own.Generation { // it was queued while the generation ended
+		return false, t.cancel(&v.turn, id, o, command.Canceled, "of a former generation")
+	}
 	body, err := t.db.cfg.Sealer.Open(o.body, bodyName(id.Tenant, o.uuid))
 	if err != nil {
 		return false, err

@@ -17,7 +17,7 @@ const (
 	partPresented  // the certificate that came with the request
 	partBound      // the device's active and pending certificates
 	partDenial
-	partAnyOpen // something is open on the queue, other than the command that the report is about
+	partAnyOpen // something is open on the queue, other than the command that the report is about; see also opIdle
 	partReported
 	partFinished
 	partLate
@@ -109,8 +109,12 @@ var (
 		part(partDenial, "", "reason", "", "FROM mdm_denials WHERE tenant = :tenant AND device = :device AND fingerprint = {empty}"),
 		part(partDenial, "", "reason", "", "FROM mdm_denials WHERE tenant = :tenant AND device = '' AND fingerprint = :fp"))
 
-	opIdle = newOp("tenant$ device$ usr$ fp#", parts(standingParts,
-		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = {caller} LIMIT 1) h")))
+	// opIdle asks for commands that an idle poll has something to do with. Those that are not due yet are none, if a push will
+	// come in time.
+	opIdle = newOp("tenant$ device$ usr$ fp# at", parts(standingParts,
+		part(partAnyOpen, "", "", "", "FROM (SELECT q.seq FROM mdm_queue q WHERE q.enrollment = {caller} AND (q.not_before <= :at"+
+			fmt.Sprintf(" OR q.state = %d", command.Deferred)+" OR (q.not_after > 0 AND q.not_after < :at) OR NOT EXISTS (SELECT 1 FROM mdm_pushes p"+
+			" WHERE p.enrollment = q.enrollment AND p.leased = 0 AND p.due <= q.not_before)) LIMIT 1) h")))
 
 	opReport = newOp("tenant$ device$ usr$ fp# command uuid$ settled at setup idle", parts(standingParts,
 		part(partReported, openInts, "c.uuid, c.request_type", "", "FROM mdm_queue q JOIN mdm_commands c ON c.id = q.command AND c.uuid = :uuid "+

@@ -27,7 +27,7 @@ type fanOut struct {
 	item    command.Item
 	relax   schema.Rules     // of the order
 	paged   bool             // see paged
-	fresh   bool             // nobody can have it already
+	fresh   bool             // nobody had it when the order began
 	after   mdm.EnrollmentID // of a filter with pages: the last target that is done
 	row     int64            // of any other filter: the row of that
 	before  int              // how many targets were done before this run
@@ -122,6 +122,9 @@ func (f *fanOut) begin(ctx context.Context) error {
 	}
 	return f.db.update(ctx, func(t *tx) error {
 		v := &turn{}
+		if t.db.dialect.Words["lock"] != "" {
+			t.exec(v, guard+"{lock}")
+		}
 		p := &placement{t: t, o: f.o, item: f.item, turn: v}
 		f.fresh = true
 		for _, tenant := range tenants {
@@ -255,15 +258,22 @@ func (f *fanOut) read(ctx context.Context, former *targets) (*targets, error) {
 		found := &Call{Text: f.db.dialect.text(query), Args: numbers(append([]any{f.o.Priority}, args...)), Rows: func(scan func(...any) error) error {
 			k, err := scanTarget(scan, f.tenant)
 			if err == nil {
-				c.ids, c.last, c.row = append(c.ids, k.own.ID), k.own.ID, k.own.id
+				c.last = k.own.ID
+				if !f.paged {
+					c.row = k.own.id
+				}
 				c.rows = append(c.rows, k)
 			}
 			return err
 		}}
 		err = f.db.retry(ctx, func() error {
-			c.ids, c.rows = nil, nil
+			c.rows = nil
 			return f.db.read(ctx, endings, found)
 		})
+	}
+	slices.SortFunc(c.rows, func(a, b *known) int { return compareIDs(a.own.ID, b.own.ID) }) // everybody writes in one order
+	for _, k := range c.rows {
+		c.ids = append(c.ids, k.own.ID)
 	}
 	c.all = former.all + len(c.ids)
 	c.done = len(c.ids) < chunk
@@ -342,14 +352,26 @@ func (f *fanOut) step(ctx context.Context, c *targets) error {
 	return err
 }
 
+// guard is the row that keeps the begin of an order and the end of a generation apart: an order that was not there yet when
+// a generation ended must not read its device before that is committed.
+const guard = "SELECT 1 FROM mdm_leases WHERE name = 'mdm_fanouts' "
+
+// tellFanOuts tells the orders that are under way that a generation ends: see placeRead.
+func (t *tx) tellFanOuts(v *turn) {
+	if t.db.dialect.Words["lock"] != "" { // a database of one writer needs no guard
+		t.exec(v, guard+"{share}")
+	}
+	t.exec(v, "UPDATE mdm_fanouts SET endings = endings + 1")
+}
+
 // placeRead puts the command on the queues of a chunk as they were read, without a lock on any of them. Whoever ends a
 // generation changes the orders that are under way, and so either waits for this chunk or is noticed by it.
 func (f *fanOut) placeRead(ctx context.Context, p *placement, c *targets) error {
-	endings, err := f.hold(ctx, p.t)
+	endings, shared, err := f.hold(ctx, p.t)
 	if err != nil {
 		return err
 	}
-	if endings != c.endings {
+	if len(c.ids) > 0 && (endings != c.endings || shared) {
 		return &passing{error: errChanged}
 	}
 	for i, id := range c.ids {
@@ -363,26 +385,28 @@ func (f *fanOut) placeRead(ctx context.Context, p *placement, c *targets) error 
 
 // placeLocked looks at every target again, with its device locked. Locks come in the order in which everybody takes them.
 func (f *fanOut) placeLocked(ctx context.Context, p *placement, c *targets) error {
-	if err := p.place(ctx, slices.SortedFunc(slices.Values(c.ids), compareIDs)); err != nil {
+	if err := p.place(ctx, c.ids); err != nil {
 		return err
 	}
-	_, err := f.hold(ctx, p.t)
+	_, _, err := f.hold(ctx, p.t)
 	return err
 }
 
-// hold locks the order until the commit, if it is still ours, and returns how many generations have ended since it began.
-func (f *fanOut) hold(ctx context.Context, t *tx) (endings int64, err error) {
+// hold locks the order until the commit, if it is still ours, and returns how many generations have ended since it began, and
+// whether somebody else queues the same command.
+func (f *fanOut) hold(ctx context.Context, t *tx) (endings int64, shared bool, err error) {
 	held := t.pending // what is to be written goes with the commit
 	t.pending = nil
-	found, err := one(ctx, t, "SELECT endings FROM mdm_fanouts WHERE id = ? AND owner = ? {lock}", []any{f.id, f.owner}, &endings)
+	var others int64
+	found, err := one(ctx, t, "SELECT endings, shared FROM mdm_fanouts WHERE id = ? AND owner = ? {lock}", []any{f.id, f.owner}, &endings, &others)
 	t.pending = held
 	if err == nil && !found {
 		err = command.ErrNotOurs
 	}
-	return endings, err
+	return endings, others != 0, err
 }
 
-var errChanged = errors.New("sqlstore: a generation has ended meanwhile")
+var errChanged = errors.New("sqlstore: a generation has ended meanwhile, or somebody queues the same command")
 
 // told counts a chunk that was committed, and tells the caller of it.
 func (f *fanOut) told(p *placement) {
@@ -445,7 +469,8 @@ func (f *fanOut) scan(scan func(...any) error) (command.FanOut, error) {
 		Supersede: s.Supersede, NotBefore: s.NotBefore, NotAfter: s.NotAfter, NoPush: s.NoPush}
 	f.fresh, f.relax = s.Fresh, s.Relax
 	if s.Filter != nil {
-		f.o.To, f.paged = mdm.Matching(*s.Filter), paged(*s.Filter)
+		f.o.To = mdm.Matching(*s.Filter)
+		f.paged = paged(*s.Filter) || f.row == 0 && f.after.Device != "" // the latter was begun by an earlier version
 	}
 	return out, nil
 }

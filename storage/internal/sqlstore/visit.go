@@ -181,6 +181,7 @@ func (t *tx) locks(rows [][]any) []*Call {
 type glance struct {
 	id   mdm.EnrollmentID
 	fp   mdm.Fingerprint
+	at   time.Time
 	ctx  context.Context
 	k    *known
 	err  error
@@ -213,7 +214,7 @@ func (db *DB) glimpse(batch []*glance) {
 		rows, ids, into := make([][]any, len(batch)), make([]mdm.EnrollmentID, len(batch)), make([]*known, len(batch))
 		for i, g := range batch {
 			g.k = &known{}
-			rows[i], ids[i], into[i] = []any{g.id.Tenant, g.id.Device, g.id.User, g.fp[:]}, g.id, g.k
+			rows[i], ids[i], into[i] = []any{g.id.Tenant, g.id.Device, g.id.User, g.fp[:], micros(g.at)}, g.id, g.k
 		}
 		return db.read(ctx, opIdle.ask(db.dialect, rows, ids, into)...)
 	})

@@ -65,5 +65,9 @@ ALTER TABLE mdm_enrollments DROP COLUMN next_seq;
 
 -- How many generations of devices have ended since the order began.
 ALTER TABLE mdm_fanouts ADD COLUMN endings {int} NOT NULL DEFAULT 0;
+-- Somebody else queues the same command, so its targets may have it already.
+ALTER TABLE mdm_fanouts ADD COLUMN shared {int} NOT NULL DEFAULT 0;
+-- Whoever begins an order holds this row, and whoever ends a generation shares it.
+INSERT INTO mdm_leases (name, owner, leased) VALUES ('mdm_fanouts', '', 0) {keep name};
 -- The last row of a filter that is done. Rows lie in this order, so a fleet is read from one end to the other.
 ALTER TABLE mdm_fanouts ADD COLUMN done_row {int} NOT NULL DEFAULT 0;
