@@ -75,7 +75,7 @@ func historyTable(r *Results) table {
 func fanoutTable(r *Results) table {
 	sizes := r.sizes("fanout")
 	t := table{scenario: "fanout", title: "One command for many",
-		about: fmt.Sprintf("The time for each target, by how many there are. This library takes a whole fleet in one call and one transaction. "+
+		about: fmt.Sprintf("The time for each target, by how many there are. This library takes a whole fleet in one call and carries it out in chunks of 2,000, each a transaction. "+
 			"NanoMDM: `%s` is its HTTP API; `%s` is its store, past the API. Its PostgreSQL store takes %s targets at most; what is more "+
 			"goes in several calls, not all or nothing. CPU, MB (the server's peak above idle) and × (of the time, to `%s %s`) are those at "+
 			"the most targets that a system was given.", wayAPI, wayStore, grouped(maxNanoTargets), baseline, wayStore),
