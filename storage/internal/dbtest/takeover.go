@@ -95,6 +95,9 @@ func KilledFanOut(t *testing.T, dsn string, open func(clock func() time.Time) st
 	require.NoError(t, run.Start())
 	told := 0
 	for scanner := bufio.NewScanner(out); scanner.Scan(); {
+		if scanner.Text() == "failed <nil>" { // it was quicker than we are, on a busy machine
+			break
+		}
 		_, err := fmt.Sscanf(scanner.Text(), "queued %d", &told)
 		require.NoError(t, err, scanner.Text())
 		_ = run.Process.Kill() // SIGKILL; it may be gone already
