@@ -27,20 +27,19 @@ func TakeOver(t *testing.T, open func(clock func() time.Time) storage.Stores) {
 	const n = 2*command.OneTransaction + 10
 	crowd(t, first, n)
 	held := false
-	_, err := first.Command.Enqueue(t.Context(), command.Order{Command: command.SecurityInfo{}, UUID: "order", NoPush: true,
-		To: mdm.Matching(mdm.Filter{}), Progress: func(command.Receipt) {
-			if held {
-				t.Error("it went on")
-			}
-			held = true
-			done, err := second.FanOuts.Resume(t.Context())
-			require.NoError(t, err)
-			assert.False(t, done, "the first is alive")
-			ahead.Store(int64(2 * time.Minute))
-			done, err = second.FanOuts.Resume(t.Context())
-			require.NoError(t, err)
-			assert.True(t, done)
-		}})
+	_, err := first.Command.Enqueue(t.Context(), orderForAll(func(command.Receipt) {
+		if held {
+			t.Error("it went on")
+		}
+		held = true
+		done, err := second.FanOuts.Resume(t.Context())
+		require.NoError(t, err)
+		assert.False(t, done, "the first is alive")
+		ahead.Store(int64(2 * time.Minute))
+		done, err = second.FanOuts.Resume(t.Context())
+		require.NoError(t, err)
+		assert.True(t, done)
+	}))
 	require.ErrorIs(t, err, command.ErrNotOurs)
 	assert.Equal(t, n, queuedOn(t, first))
 }

@@ -27,6 +27,9 @@ type Dialect struct {
 	texts sync.Map // rendered ops
 }
 
+// locks reports whether rows are locked one by one. A database of one writer needs no locks.
+func (d *Dialect) locks() bool { return d.Words["lock"] != "" }
+
 var (
 	upsertPart   = regexp.MustCompile(`\{upsert ([a-z_, ]+):`)
 	excludedPart = regexp.MustCompile(`\{new ([a-z_]+)\}`)

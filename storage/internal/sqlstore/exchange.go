@@ -12,14 +12,15 @@ import (
 	"github.com/gomdm/applemdm/mdm/schema"
 )
 
+const historyNames = "enrollment, seq, command, generation, state, priority, collapse, not_before, not_after, queued_at, sent_at, sends, deferred_at, deferrals, finished_at, note, digest, result"
+
 var (
 	opReset = newOp("enrollment queued deferred", "UPDATE mdm_queue SET state = :queued {from} WHERE mdm_queue.enrollment = :enrollment AND mdm_queue.state = :deferred")
 	opSent  = newOp("enrollment priority seq state at checked", `UPDATE mdm_queue SET state = :state, sent_at = :at, sends = sends + 1, checked = :checked {from}
 		WHERE mdm_queue.enrollment = :enrollment AND mdm_queue.priority = :priority AND mdm_queue.seq = :seq`)
 	opDefer = newOp("enrollment priority seq state at", `UPDATE mdm_queue SET state = :state, deferred_at = :at, deferrals = deferrals + 1 {from}
 		WHERE mdm_queue.enrollment = :enrollment AND mdm_queue.priority = :priority AND mdm_queue.seq = :seq`)
-	opArchive = newOp("enrollment priority seq state at note$ digest# result#", `INSERT INTO mdm_history (enrollment, seq, command, generation, state, priority,
-			collapse, not_before, not_after, queued_at, sent_at, sends, deferred_at, deferrals, finished_at, note, digest, result)
+	opArchive = newOp("enrollment priority seq state at note$ digest# result#", `INSERT INTO mdm_history (`+historyNames+`)
 		SELECT q.enrollment, q.seq, q.command, q.generation, :state, q.priority,
 			q.collapse, q.not_before, q.not_after, q.queued_at, q.sent_at, q.sends, q.deferred_at, q.deferrals, :at, :note, :digest, :result
 		FROM mdm_queue q {also} WHERE q.enrollment = :enrollment AND q.priority = :priority AND q.seq = :seq`)
@@ -29,8 +30,7 @@ var (
 	opFinish = newOp("enrollment priority seq state at note$ digest# result#", `WITH q AS (DELETE FROM mdm_queue {using}
 			WHERE mdm_queue.enrollment = :enrollment AND mdm_queue.priority = :priority AND mdm_queue.seq = :seq
 			RETURNING mdm_queue.*, :state AS new_state, :at AS at, :note AS note, :digest AS digest, :result AS result)
-		INSERT INTO mdm_history (enrollment, seq, command, generation, state, priority,
-			collapse, not_before, not_after, queued_at, sent_at, sends, deferred_at, deferrals, finished_at, note, digest, result)
+		INSERT INTO mdm_history (`+historyNames+`)
 		SELECT q.enrollment, q.seq, q.command, q.generation, q.new_state, q.priority,
 			q.collapse, q.not_before, q.not_after, q.queued_at, q.sent_at, q.sends, q.deferred_at, q.deferrals, q.at, q.note, q.digest, q.result FROM q`)
 	opErase = newOp("id generation", "UPDATE mdm_enrollments SET erase_sent = :generation {from} WHERE mdm_enrollments.id = :id")

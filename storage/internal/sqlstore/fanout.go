@@ -122,7 +122,7 @@ func (f *fanOut) begin(ctx context.Context) error {
 	}
 	return f.db.update(ctx, func(t *tx) error {
 		v := &turn{}
-		if t.db.dialect.Words["lock"] != "" {
+		if t.db.dialect.locks() {
 			t.exec(v, guard+"{lock}")
 		}
 		p := &placement{t: t, o: f.o, item: f.item, turn: v}
@@ -358,7 +358,7 @@ const guard = "SELECT 1 FROM mdm_leases WHERE name = 'mdm_fanouts' "
 
 // tellFanOuts tells the orders that are under way that a generation ends: see placeRead.
 func (t *tx) tellFanOuts(v *turn) {
-	if t.db.dialect.Words["lock"] != "" { // a database of one writer needs no guard
+	if t.db.dialect.locks() { // a database of one writer needs no guard
 		t.exec(v, guard+"{share}")
 	}
 	t.exec(v, "UPDATE mdm_fanouts SET endings = endings + 1")

@@ -165,7 +165,7 @@ func (t *tx) sweepHistory(ctx context.Context, query string, args []any) (b batc
 		t.write(&v, opForget, key[0], key[1], key[2])
 	}
 	ids := slices.Sorted(maps.Keys(commands))
-	if t.db.dialect.Words["lock"] != "" { // nobody queues one of them meanwhile: see keepBody
+	if t.db.dialect.locks() { // nobody queues one of them meanwhile: see keepBody
 		lock := "SELECT id FROM mdm_commands WHERE id IN (" + marks(len(ids)) + ") ORDER BY id {lock}"
 		if err := t.query(ctx, lock, list(ids), func(func(...any) error) error { return nil }); err != nil {
 			return b, err

@@ -160,7 +160,7 @@ func (t *tx) note(k *known) {
 
 // locks returns the calls that lock devices, which must come in order. A database of one writer needs none.
 func (t *tx) locks(rows [][]any) []*Call {
-	if t.db.dialect.Words["lock"] == "" || len(rows) == 0 {
+	if !t.db.dialect.locks() || len(rows) == 0 {
 		return nil
 	}
 	var calls []*Call
