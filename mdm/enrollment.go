@@ -86,10 +86,13 @@ type Enrollment struct {
 	PushToken []byte // APNs device token of this channel
 	PushMagic string
 
+	Presence      Presence  // whether it is still there; kept by the store
+	PresenceSince time.Time // when that last changed; zero: it never did
+
 	AuthenticatedAt time.Time // last Authenticate
 	EnrolledAt      time.Time // first TokenUpdate of this generation
 	TokenUpdatedAt  time.Time // last TokenUpdate; APNs feedback is judged against it
-	LastSeenAt      time.Time // last accepted request; written behind, so that it may lag by seconds
+	LastSeenAt      time.Time // last accepted request, of a device also of its users; written behind, so that it may lag by seconds
 	EndedAt         time.Time
 	EndReason       string // "CheckOut", or what the operator gave
 }

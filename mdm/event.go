@@ -56,7 +56,15 @@ const (
 
 // Push events.
 const (
-	EventPushFailed EventType = "push.failed"
+	EventPushFailed EventType = "push.failed" // APNs calls the push token dead; the reason is APNs' word
+)
+
+// Presence events: one for each change of an enrollment's [Presence].
+const (
+	EventActive   EventType = "presence.active"   // it is back
+	EventQuiet    EventType = "presence.quiet"    // nothing was heard of it for a while
+	EventInactive EventType = "presence.inactive" // nothing for long, and pushes go unanswered
+	EventGone     EventType = "presence.gone"     // it ended, or APNs calls its push token dead
 )
 
 // Event tells of one change. It is written in the transaction of the change itself and delivered at least once, in

@@ -10,6 +10,7 @@ type Filter struct {
 	Device       string    // all channels of this device
 	Topic        string
 	SerialNumber string
+	Presence     []Presence // any of them; empty: any
 
 	// After and Limit page through the result in the order of EnrollmentID (device, then user): only enrollments after
 	// this id, at most Limit of them. A Limit of 0 is no limit.
@@ -24,7 +25,8 @@ func (f Filter) Matches(e *Enrollment) bool {
 		(len(f.Channels) == 0 || slices.Contains(f.Channels, e.Channel)) &&
 		(f.Device == "" || f.Device == e.ID.Device) &&
 		(f.Topic == "" || f.Topic == e.Topic) &&
-		(f.SerialNumber == "" || f.SerialNumber == e.Device.SerialNumber)
+		(f.SerialNumber == "" || f.SerialNumber == e.Device.SerialNumber) &&
+		(len(f.Presence) == 0 || slices.Contains(f.Presence, e.Presence))
 }
 
 // Targets says to whom something is addressed: a list of enrollments or a filter that the store applies. The zero

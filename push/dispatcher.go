@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Dispatcher takes due intents from a Store, hands them to a Pusher and settles them. Any number of processes may run
@@ -22,16 +24,27 @@ type Dispatcher struct {
 	Parallel int           // batches in flight, so that a stalled one does not hold up the others; 0: 4
 	Lease    time.Duration // how long intents are ours; a batch is given up after three quarters of it; 0: 2 min
 
+	Pacing
 	// Backoff says how long to wait after the given number of failures in a row (1, 2, …) of one target, where the
-	// Pusher did not say. They are counted in memory. nil: 15 s, doubled each time up to 1 h, less a random part of
-	// up to a half.
+	// Pusher did not say. nil: 15 s, doubled each time up to 1 h, less a random part of up to a half.
 	Backoff func(failures int) time.Duration
 	Clock   func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: nothing is logged
 
-	once     sync.Once
-	notify   chan struct{}
-	failures failures
+	once   sync.Once
+	notify chan struct{}
+	limit  *rate.Limiter // nil: none
+	brake  brake
+}
+
+// Pacing is how fast pushes go. The zero value has defaults.
+type Pacing struct {
+	// Spacing is the least time between two pushes to one channel: what is asked for sooner waits and goes with one. It
+	// begins when APNs has accepted a push, and holds for all processes. 0: 1 s; negative: none, for tests.
+	Spacing time.Duration
+	// Rate is how many pushes this process sends a second, at most. 0: as many as the Pusher takes. The load on the server is
+	// what the devices then ask, each within seconds.
+	Rate int
 }
 
 // Notify makes Run look for intents after Gather. It never blocks, and many calls are as good as one: call it after every
@@ -44,8 +57,17 @@ func (d *Dispatcher) Notify() {
 }
 
 func (d *Dispatcher) wake() chan struct{} {
-	d.once.Do(func() { d.notify = make(chan struct{}, 1) })
+	d.setUp()
 	return d.notify
+}
+
+func (d *Dispatcher) setUp() {
+	d.once.Do(func() {
+		d.notify = make(chan struct{}, 1)
+		if d.Rate > 0 {
+			d.limit = rate.NewLimiter(rate.Limit(d.Rate), max(1, d.Rate/4))
+		}
+	})
 }
 
 // Run pushes what becomes due until ctx ends, and returns the cause of that once everything in flight is settled.
@@ -88,7 +110,7 @@ func (d *Dispatcher) gather(ctx context.Context) bool {
 }
 
 // Flush pushes what is due now and returns when it is settled. The error is the Store's; failed pushes are settled,
-// too.
+// too. What is due only after the Spacing stays, and so does everything while APNs cannot be reached.
 func (d *Dispatcher) Flush(ctx context.Context) error {
 	r := d.newRound(ctx)
 	err := r.take()
@@ -106,10 +128,11 @@ type round struct {
 }
 
 func (d *Dispatcher) newRound(ctx context.Context) *round {
+	d.setUp()
 	return &round{d: d, ctx: ctx, slots: make(chan struct{}, orDefault(d.Parallel, 4))}
 }
 
-// take starts batches until nothing is due.
+// take starts batches until nothing is due, or APNs cannot be reached.
 func (r *round) take() error {
 	for {
 		select {
@@ -124,6 +147,7 @@ func (r *round) take() error {
 			<-r.slots
 			return err
 		}
+		r.d.pace(r.ctx, len(targets)) // if ctx ends the batch is settled as not sent
 		r.wg.Go(func() {
 			defer func() { <-r.slots }()
 			r.note(r.d.deliver(r.ctx, targets))
@@ -150,12 +174,28 @@ func (r *round) wait() error {
 	return r.err
 }
 
+// due takes the next batch. There is none while the brake is on.
 func (d *Dispatcher) due(ctx context.Context) ([]Target, error) {
-	targets, err := d.Store.DuePushes(ctx, d.now(), orDefault(d.Batch, 500), d.lease())
+	batch := orDefault(d.Batch, 500)
+	if d.limit != nil {
+		batch = min(batch, d.limit.Burst())
+	}
+	batch = d.brake.allow(d.now(), batch)
+	if batch == 0 {
+		return nil, nil
+	}
+	targets, err := d.Store.DuePushes(ctx, d.now(), batch, d.lease())
 	if err != nil {
 		return nil, fmt.Errorf("push: due pushes: %w", err)
 	}
 	return targets, nil
+}
+
+// pace waits until so many pushes may be sent.
+func (d *Dispatcher) pace(ctx context.Context, n int) {
+	if d.limit != nil {
+		_ = d.limit.WaitN(ctx, n) // n is no more than the burst, so it fails with ctx only
+	}
 }
 
 // deliver pushes one batch and settles it, even if ctx has ended meanwhile.
@@ -166,6 +206,9 @@ func (d *Dispatcher) deliver(ctx context.Context, targets []Target) error {
 	for i := range results {
 		results[i].Target = targets[i]
 		d.schedule(ctx, &results[i])
+	}
+	if ctx.Err() == nil && d.brake.note(results, d.now()) {
+		d.log(ctx, slog.LevelWarn, "no push gets through; all wait", slog.Time("until", d.brake.end()))
 	}
 	d.report(ctx, results)
 	settling, stop := context.WithTimeout(context.WithoutCancel(ctx), d.lease()/4)
@@ -230,7 +273,7 @@ func (d *Dispatcher) report(ctx context.Context, results []Result) {
 			if bad[r.Target.Topic]++; bad[r.Target.Topic] == 1 {
 				d.log(ctx, slog.LevelError, "bad push certificate", attrs(r)...)
 			}
-		case Retry:
+		case Retry, Unsent:
 			if off++; off == 1 {
 				d.log(ctx, slog.LevelWarn, "pushes put off, the first of them", attrs(r)...)
 			}

@@ -2,6 +2,7 @@ package push_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -74,6 +75,7 @@ func (o *outbox) Feedback(ctx context.Context, results []push.Result) error {
 			delete(o.intents, r.Target.Enrollment)
 		} else if in != nil {
 			in.due = r.Retry
+			in.target.Failures++
 		}
 	}
 	return nil
@@ -87,6 +89,10 @@ func (o *outbox) Wake(_ context.Context, to mdm.Targets, due time.Time) (int, er
 		o.order = append(o.order, id)
 	}
 	return len(to.List()), nil
+}
+
+func (o *outbox) LastPush(context.Context, mdm.EnrollmentID) (push.Record, error) {
+	return push.Record{}, errors.ErrUnsupported
 }
 
 func (o *outbox) settled() []push.Result {

@@ -31,14 +31,21 @@ type Store interface {
 	// DuePushes takes up to max intents that are due and leases them until lease from now: they are not handed out again
 	// before. Channels that are not enrolled are left out.
 	DuePushes(ctx context.Context, now time.Time, max int, lease time.Duration) ([]Target, error)
-	// Feedback settles leased intents: it removes those that were delivered or can never be, and puts off those that
-	// have a Result.Retry (outcomes Retry and BadCertificate) until then. A push that was asked for since an intent was
-	// leased is due on its own. An Invalid result is acted upon only if its Since is not before the channel's last
-	// TokenUpdate; then its push token is dropped, an EventPushFailed is left, and there are no pushes to it until its
-	// next TokenUpdate. The intent stays: whatever it was for, the device was not woken.
+	// Feedback settles leased intents and notes what became of them: it removes those that were delivered or can never be,
+	// and puts off those that have a Result.Retry (outcomes Retry, BadCertificate and Unsent) until then. Of an Unsent one
+	// nothing is noted: it was not tried. A push that was asked for
+	// since an intent was leased is due on its own, but nothing is due to the channel before Result.Rest.
+	//
+	// An Invalid result is acted upon only if its Since is not before the channel's last TokenUpdate. Then the channel is
+	// Gone: an EventPushFailed and an EventGone are left, and there are no pushes to it, and so no commands, until its next
+	// accepted request. The intent stays: whatever it was for, the device was not woken. It is due at the next TokenUpdate;
+	// after another request only if its time had not come, since the device is there.
 	Feedback(ctx context.Context, results []Result) error
-	// Wake leaves an intent for every target that is enrolled, due at due. It returns how many.
+	// Wake leaves an intent for every target that is enrolled, due at due. It returns how many. Many are woken in several
+	// transactions: after an error some are, and calling again does no harm.
 	Wake(ctx context.Context, to mdm.Targets, due time.Time) (int, error)
+	// LastPush returns what is known of the pushes to a channel, and no error if nothing is.
+	LastPush(ctx context.Context, id mdm.EnrollmentID) (Record, error)
 }
 
 // CertificateStore keeps push certificates, their private keys sealed.
@@ -63,6 +70,24 @@ type Target struct {
 	Token          []byte // APNs device token, 1 to 100 bytes
 	Magic          string // PushMagic
 	TokenUpdatedAt time.Time
+	Failures       int // pushes in a row that APNs did not accept, before this one
+}
+
+// Record is what a store knows of the pushes to a channel.
+type Record struct {
+	Enrollment mdm.EnrollmentID
+
+	At      time.Time // when the last one was settled; zero: none was
+	Outcome Outcome   // of that, and the rest, too
+	Status  int
+	Reason  string
+	APNsID  string
+
+	Delivered time.Time // when APNs last accepted one
+	Failures  int       // in a row, since then
+
+	Due  time.Time // when the next is due; zero: none is wanted
+	Held bool      // but it waits until the channel can be pushed
 }
 
 // Outcome classifies what became of a push.
@@ -75,9 +100,10 @@ const (
 	Retry                             // a passing failure; again at Result.Retry
 	Rejected                          // a bug or a wrong configuration: a retry would fail alike
 	BadCertificate                    // the push certificate is missing, expired, revoked or wrong: stop and tell the operator
+	Unsent                            // not tried, as the process ends or APNs cannot be reached; again at Result.Retry
 )
 
-var outcomeNames = [...]string{"none", "delivered", "invalid", "retry", "rejected", "bad-certificate"}
+var outcomeNames = [...]string{"none", "delivered", "invalid", "retry", "rejected", "bad-certificate", "unsent"}
 
 // String returns the outcome in a word.
 func (o Outcome) String() string {
@@ -95,7 +121,8 @@ type Result struct {
 	Reason  string // APNs' word, as "BadDeviceToken"
 	APNsID  string
 	Since   time.Time // Invalid: since when APNs knows (410), or when it was asked
-	Retry   time.Time // Retry: when to try again
+	Retry   time.Time // Retry, BadCertificate, Unsent: when to try again
+	Rest    time.Time // no push to the channel before, whatever for; zero: as one likes
 	At      time.Time
 	Err     error // the cause, where no answer came
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/event"
 	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/mdm/presence"
 	"github.com/gomdm/applemdm/mdm/scep"
 	"github.com/gomdm/applemdm/push"
 )
@@ -35,6 +36,7 @@ type Stores struct {
 	Watch            Watcher
 	Sweep            Sweeper
 	Leases           Leases
+	Presence         presence.Store
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next

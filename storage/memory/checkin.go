@@ -3,6 +3,7 @@ package memory
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gomdm/applemdm/checkin"
@@ -64,6 +65,10 @@ func (db *DB) carryOut(id mdm.EnrollmentID, p checkin.Plan) {
 	case p.NewGeneration:
 		db.endGeneration(id.DeviceID(), at, "the device enrolled anew")
 	}
+	updated := slices.ContainsFunc(p.Enrollments, func(e mdm.Enrollment) bool {
+		old := db.rows[e.ID]
+		return e.ID == id && old != nil && !e.TokenUpdatedAt.Equal(old.TokenUpdatedAt)
+	})
 	for _, e := range p.Enrollments {
 		db.writeRow(e)
 	}
@@ -84,7 +89,7 @@ func (db *DB) carryOut(id mdm.EnrollmentID, p checkin.Plan) {
 		db.wake(id, db.now())
 	}
 	if p.Seen {
-		db.seen(id, at)
+		db.heard(id, at, updated)
 	}
 	db.record(p.Events...)
 }
@@ -110,6 +115,7 @@ func (db *DB) endGeneration(device mdm.EnrollmentID, at time.Time, why string) {
 		user := db.rows[id]
 		user.State, user.EndedAt, user.EndReason = mdm.Ended, at, why
 		user.PushToken, user.PushMagic = nil, ""
+		user.Presence, user.PresenceSince = mdm.Gone, at
 	}
 }
 

@@ -22,7 +22,7 @@ func (db *DB) Exchange(ctx context.Context, r *command.Report, admit func(*ident
 		if v.Err != nil {
 			return v.Err
 		}
-		db.seen(r.ID, r.At)
+		db.heard(r.ID, r.At, false)
 		if r.Status != command.StatusIdle {
 			db.settle(r)
 		}

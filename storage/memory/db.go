@@ -44,8 +44,9 @@ type DB struct {
 
 	// outboxes
 	intents   map[mdm.EnrollmentID]*intent
-	events    []mdm.Event // in the order of Seq, without gaps
-	dropped   int         // so many events before them were swept
+	looks     map[mdm.EnrollmentID]time.Time // when to see whether a device is still there
+	events    []mdm.Event                    // in the order of Seq, without gaps
+	dropped   int                            // so many events before them were swept
 	leases    map[string]lease
 	consumers map[string]*consumer
 
@@ -71,6 +72,7 @@ func New() *DB {
 		orders:           map[orderKey]*order{},
 		queues:           map[mdm.EnrollmentID]*queue{},
 		intents:          map[mdm.EnrollmentID]*intent{},
+		looks:            map[mdm.EnrollmentID]time.Time{},
 		consumers:        map[string]*consumer{},
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
@@ -82,7 +84,7 @@ func New() *DB {
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db}
+		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

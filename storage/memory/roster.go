@@ -22,15 +22,16 @@ func (db *DB) row(id mdm.EnrollmentID) *mdm.Enrollment {
 	return &out
 }
 
-// writeRow stores e as it is, but for LastSeenAt.
+// writeRow stores e as it is, but for LastSeenAt and Presence.
 func (db *DB) writeRow(e mdm.Enrollment) {
 	e.PushToken = bytes.Clone(e.PushToken)
 	old := db.rows[e.ID]
-	e.LastSeenAt = time.Time{}
+	e.LastSeenAt, e.Presence, e.PresenceSince = time.Time{}, mdm.Active, time.Time{}
 	if old != nil {
-		e.LastSeenAt = old.LastSeenAt
+		e.LastSeenAt, e.Presence, e.PresenceSince = old.LastSeenAt, old.Presence, old.PresenceSince
 	}
 	db.rows[e.ID] = &e
+	db.followState(&e, old)
 	if old == nil && e.ID.IsUser() {
 		device := e.ID.DeviceID()
 		db.users[device] = append(db.users[device], e.ID)

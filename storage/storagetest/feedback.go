@@ -22,7 +22,7 @@ func feedbackCases() []testCase {
 			why: "push.Store: an intent that was renewed since it was leased stays: the device may have connected before the new command",
 			run: feedbackRenewed},
 		{name: "a token that is dead",
-			why: "push.Store: its push token is dropped, an EventPushFailed is left, no pushes to it until its next TokenUpdate",
+			why: "push.Store: the channel is Gone, an EventPushFailed is left, no pushes to it until it speaks",
 			run: feedbackInvalid},
 		{name: "a token that was dead once",
 			why: "push.Store: an Invalid result is acted upon only if its Since is not before the last TokenUpdate (Apple: APNs feedback)",
@@ -30,6 +30,15 @@ func feedbackCases() []testCase {
 		{name: "a dead token is one channel's",
 			why: "commands.md §6: push tokens differ per channel",
 			run: feedbackOneChannel},
+		{name: "what is known of the pushes to a channel",
+			why: "push.Store: Feedback notes what became of them; LastPush returns what is known of the pushes to a channel",
+			run: feedbackRecord},
+		{name: "a push that was not tried",
+			why: "push.Store: of an Unsent one nothing is noted; an outage or a restart is no failure of a channel",
+			run: feedbackUnsent},
+		{name: "rest between pushes",
+			why: "push.Store: nothing is due to the channel before Result.Rest",
+			run: feedbackRest},
 		{name: "feedback about nothing",
 			why: "the enrollment may have ended, or the lease, while the push was under way",
 			run: feedbackOfNothing},
@@ -88,7 +97,7 @@ func feedbackInvalid(w *world) {
 		events := w.count(d.id, mdm.EventPushFailed)
 		w.settle(targets, push.Result{Outcome: push.Invalid, Reason: "Unregistered", Since: w.row(d.id).TokenUpdatedAt.Add(since)})
 		e := w.row(d.id)
-		assert.Empty(w, e.PushToken)
+		assert.Equal(w, mdm.Gone, e.Presence)
 		assert.Equal(w, mdm.Enrolled, e.State, "it is managed all the same")
 		w.expectEvents(d.id, mdm.EventPushFailed, events+1)
 
@@ -133,8 +142,8 @@ func feedbackOneChannel(w *world) {
 		}
 		w.settle([]push.Target{target}, push.Result{Outcome: outcome, Since: w.now()})
 	}
-	assert.Empty(w, w.row(u.id).PushToken)
-	assert.Equal(w, d.token, w.row(d.id).PushToken)
+	assert.Equal(w, mdm.Gone, w.row(u.id).Presence)
+	assert.Equal(w, mdm.Active, w.row(d.id).Presence)
 	w.queued(security(), d, u)
 	assert.Equal(w, []mdm.EnrollmentID{d.id}, w.woken(w.now()))
 }
@@ -154,4 +163,93 @@ func feedbackOfNothing(w *world) {
 	assert.Empty(w, w.due(w.now().Add(time.Hour)))
 	assert.Nil(w, w.row(stranger.Enrollment))
 	require.NoError(w, w.Push.Feedback(w.Context(), nil))
+}
+
+func feedbackRecord(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	r, err := w.Push.LastPush(w.Context(), mdm.EnrollmentID{Device: "unknown"})
+	require.NoError(w, err)
+	assert.Zero(w, r.At)
+	steps := []struct {
+		push.Result
+		failures int
+	}{
+		{push.Result{Outcome: push.Retry, Status: 429, Reason: "TooManyRequests"}, 1},
+		{push.Result{Outcome: push.Retry}, 2},
+		{push.Result{Outcome: push.Delivered, Status: 200, APNsID: "an-id"}, 0},
+		{push.Result{Outcome: push.BadCertificate, Status: 403, Reason: "BadCertificate"}, 1},
+		{push.Result{Outcome: push.Rejected, Status: 400, Reason: "BadTopic"}, 2},
+		{push.Result{Outcome: push.Delivered, Status: 200, APNsID: "another-id"}, 0},
+	}
+	r, err = w.Push.LastPush(w.Context(), d.id)
+	require.NoError(w, err)
+	delivered, failed := r.Delivered, 0 // when it enrolled
+	for _, step := range steps {
+		w.queued(security(), d)
+		at := w.now()
+		targets := w.due(at)
+		require.Len(w, targets, 1)
+		assert.Equal(w, failed, targets[0].Failures, "what the next wait goes by")
+		step.Target, step.At = targets[0], at
+		if step.Outcome == push.Retry || step.Outcome == push.BadCertificate {
+			step.Retry = at.Add(time.Second)
+		}
+		require.NoError(w, w.Push.Feedback(w.Context(), []push.Result{step.Result}))
+		if failed = step.failures; step.Outcome == push.Delivered {
+			delivered = at
+		}
+		r, err := w.Push.LastPush(w.Context(), d.id)
+		require.NoError(w, err)
+		assert.Equal(w, push.Record{Enrollment: d.id, At: r.At, Outcome: step.Outcome, Status: step.Status, Reason: step.Reason, APNsID: step.APNsID,
+			Delivered: r.Delivered, Failures: failed, Due: r.Due}, r)
+		assert.True(w, at.Equal(r.At))
+		assert.True(w, delivered.Equal(r.Delivered), "%s, not %s", r.Delivered, delivered)
+		assert.True(w, step.Retry.Equal(r.Due), "%s, not %s", r.Due, step.Retry)
+		w.now() // the time of the retry
+	}
+}
+
+func feedbackUnsent(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	before, err := w.Push.LastPush(w.Context(), d.id)
+	require.NoError(w, err)
+	w.queued(security(), d)
+	retry := w.now().Add(time.Minute)
+	w.settle(w.due(w.now()), push.Result{Outcome: push.Unsent, Retry: retry})
+	last, err := w.Push.LastPush(w.Context(), d.id)
+	require.NoError(w, err)
+	assert.True(w, last.Due.Equal(retry))
+	last.Due = time.Time{}
+	assert.Equal(w, before, last, "it was not tried")
+	assert.Empty(w, w.due(retry.Add(-time.Second)))
+	targets := w.due(retry)
+	require.Len(w, targets, 1)
+	assert.Zero(w, targets[0].Failures)
+}
+
+func feedbackRest(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	w.queued(security(), d)
+	at := w.now()
+	targets := w.due(at)
+	rest := at.Add(time.Minute)
+	w.settle(targets, push.Result{Outcome: push.Delivered, Rest: rest})
+	w.queued(profiles(), d)
+	assert.Empty(w, w.due(rest.Add(-time.Second)), "asked for after it was sent")
+	targets = w.due(rest)
+	require.Len(w, targets, 1)
+	w.queued(security(), d) // while it is under way
+	rest = rest.Add(time.Minute)
+	w.settle(targets, push.Result{Outcome: push.Delivered, Rest: rest})
+	assert.Empty(w, w.due(rest.Add(-time.Second)), "asked for while it was sent")
+	targets = w.due(rest)
+	require.Len(w, targets, 1)
+	rest = rest.Add(time.Hour)
+	w.settle(targets, push.Result{Outcome: push.Retry, Retry: rest, Rest: rest})
+	w.queued(profiles(), d)
+	assert.Empty(w, w.due(rest.Add(-time.Second)), "APNs has said how long to wait")
+	assert.Len(w, w.due(rest), 1)
 }

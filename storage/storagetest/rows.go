@@ -72,10 +72,10 @@ func filled[T any]() T {
 	return v
 }
 
-// normal returns e in the form in which rows are compared: LastSeenAt is the store's own, times are UTC, and an empty
+// normal returns e in the form in which rows are compared: LastSeenAt and Presence are the store's own, times are UTC, and an empty
 // token is none.
 func normal(e mdm.Enrollment) mdm.Enrollment {
-	e.LastSeenAt = time.Time{}
+	e.LastSeenAt, e.Presence, e.PresenceSince = time.Time{}, 0, time.Time{}
 	if len(e.PushToken) == 0 {
 		e.PushToken = nil
 	}

@@ -88,6 +88,7 @@ func groups() []group {
 		{"push", needsPush, pushCases()},
 		{"feedback", needsPush, feedbackCases()},
 		{"session-push", needsPush, sessionPushCases()},
+		{"presence", needsPresence | needsPush | needsEvents, presenceCases()},
 		{"push-certificates", needsPushCertificates, pushCertificateCases()},
 		{"events", needsEvents, eventCases()},
 		{"event-leases", needsEvents, leaseCases()},
@@ -135,7 +136,7 @@ func name(s string) string {
 }
 
 // feature is a set of optional parts of a store.
-type feature uint16
+type feature uint32
 
 const (
 	needsEscrow feature = 1 << iota
@@ -150,6 +151,7 @@ const (
 	needsWatch
 	needsSweep
 	needsLeases
+	needsPresence
 	needsDurable
 )
 
@@ -172,6 +174,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsWatch, "Watch", s.Watch != nil},
 		{needsSweep, "Sweep", s.Sweep != nil},
 		{needsLeases, "Leases", s.Leases != nil},
+		{needsPresence, "Presence", s.Presence != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

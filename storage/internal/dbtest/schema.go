@@ -139,7 +139,17 @@ func (s Schema) back() [][]string {
 			[]string{s.made(1, "CREATE UNIQUE INDEX mdm_history_command"), s.made(2, "CREATE INDEX mdm_history_finished"),
 				s.DropIndex("mdm_enrollments_serials", "mdm_enrollments"), s.made(1, "CREATE INDEX mdm_enrollments_serial"),
 				"ALTER TABLE mdm_enrollments ADD COLUMN next_seq INTEGER NOT NULL DEFAULT 0", "ALTER TABLE mdm_fanouts DROP COLUMN endings", "ALTER TABLE mdm_fanouts DROP COLUMN done_row", "ALTER TABLE mdm_fanouts DROP COLUMN shared"}),
+		slices.Concat([]string{"DROP TABLE mdm_waves", "DROP TABLE mdm_reminders", s.DropIndex("mdm_enrollments_look", "mdm_enrollments"), s.DropIndex("mdm_enrollments_presence", "mdm_enrollments")},
+			drop("mdm_enrollments", "presence", "presence_at", "look_at"),
+			drop("mdm_pushes", "rest", "settled_at", "outcome", "status", "reason", "apns_id", "delivered_at", "failures")),
 	}
+}
+
+func drop(table string, columns ...string) (out []string) {
+	for _, c := range columns {
+		out = append(out, "ALTER TABLE "+table+" DROP COLUMN "+c)
+	}
+	return out
 }
 
 // Upgrade takes a database with data back to the schema of each earlier version, and opens it again: nothing is lost.

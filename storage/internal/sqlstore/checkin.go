@@ -11,16 +11,18 @@ import (
 )
 
 const (
-	enrollmentFields = "tenant$ device$ usr$ channel state generation topic$ rights info$ serial$ short_name$ long_name$ arrival$ awaiting push_token# push_magic$ authenticated_at enrolled_at token_updated_at ended_at end_reason$"
+	enrollmentFields = "tenant$ device$ usr$ channel state generation topic$ rights info$ serial$ short_name$ long_name$ arrival$ awaiting push_token# push_magic$ authenticated_at enrolled_at token_updated_at ended_at end_reason$ presence presence_at look_at"
 	certificateNames = "tenant, fingerprint, device, device_serial, status, purpose, generation, serial, subject, not_before, not_after, issued_at, bound_at, retired_at"
 )
 
 var (
 	opNewEnrollment = newOp(enrollmentFields, `INSERT INTO mdm_enrollments (tenant, device, usr, channel, state, generation, topic, rights, info, serial,
-			short_name, long_name, arrival, awaiting, push_token, push_magic, authenticated_at, enrolled_at, token_updated_at, ended_at, end_reason)
+			short_name, long_name, arrival, awaiting, push_token, push_magic, authenticated_at, enrolled_at, token_updated_at, ended_at, end_reason, presence, presence_at, look_at)
 		{values :tenant, :device, :usr, :channel, :state, :generation, :topic, :rights, :info, :serial,
-			:short_name, :long_name, :arrival, :awaiting, :push_token, :push_magic, :authenticated_at, :enrolled_at, :token_updated_at, :ended_at, :end_reason}`)
-	opEnrollment = newOp(enrollmentFields+" id", `UPDATE mdm_enrollments SET channel = :channel, state = :state, generation = :generation, topic = :topic,
+			:short_name, :long_name, :arrival, :awaiting, :push_token, :push_magic, :authenticated_at, :enrolled_at, :token_updated_at, :ended_at, :end_reason, :presence, :presence_at, :look_at}`)
+	// look_at is kept, unless it is given: 0 is at once.
+	opEnrollment = newOp(enrollmentFields+" id", `UPDATE mdm_enrollments SET look_at = CASE WHEN :look_at < 0 THEN mdm_enrollments.look_at ELSE :look_at END,
+			presence = :presence, presence_at = :presence_at, channel = :channel, state = :state, generation = :generation, topic = :topic,
 			rights = :rights, info = :info, serial = :serial, short_name = :short_name, long_name = :long_name, arrival = :arrival,
 			awaiting = :awaiting, push_token = :push_token, push_magic = :push_magic, authenticated_at = :authenticated_at,
 			enrolled_at = :enrolled_at, token_updated_at = :token_updated_at, ended_at = :ended_at, end_reason = :end_reason {from}
@@ -65,7 +67,7 @@ func (db *DB) Update(ctx context.Context, key checkin.Key, decide func(*checkin.
 	}
 	err := db.visit(ctx, v)
 	if seen {
-		db.seen.note(key.ID, db.now())
+		db.seen.heard(key.ID, db.now())
 	}
 	return err
 }
@@ -85,6 +87,11 @@ func (t *tx) carryOut(ctx context.Context, v *turn, k *known, id mdm.EnrollmentI
 	t.writeCertificates(v, p.Certificates)
 	if p.NewGeneration || p.End {
 		if err := t.endGeneration(ctx, v, k, id.DeviceID(), p.End); err != nil {
+			return err
+		}
+	}
+	if p.Seen && !p.End {
+		if err := t.heard(v, k, p.Enrollments...); err != nil {
 			return err
 		}
 	}
@@ -126,15 +133,22 @@ func (t *tx) writeEnrollment(v *turn, e *mdm.Enrollment, former *row) error {
 	if err != nil {
 		return err
 	}
+	p := t.presenceOf(e, former)
 	fields := []any{e.ID.Tenant, e.ID.Device, e.ID.User, e.Channel, e.State, e.Generation, e.Topic, e.Rights, string(info), e.Device.SerialNumber,
 		e.UserShortName, e.UserLongName, string(e.Arrival), e.AwaitingConfiguration, e.PushToken, e.PushMagic, micros(e.AuthenticatedAt),
-		micros(e.EnrolledAt), micros(e.TokenUpdatedAt), micros(e.EndedAt), e.EndReason}
+		micros(e.EnrolledAt), micros(e.TokenUpdatedAt), micros(e.EndedAt), e.EndReason, p.presence, micros(p.since), p.look}
 	if former == nil {
 		t.write(v, opNewEnrollment, fields...)
 		return nil
 	}
 	t.write(v, opEnrollment, append(fields, former.id)...)
-	return nil
+	if pushable(e) && (!pushable(&former.Enrollment) || former.Presence == mdm.Gone && !e.TokenUpdatedAt.Equal(former.TokenUpdatedAt)) {
+		t.write(v, opUnpark, former.id) // what waited for a token that works
+	}
+	if p.presence == former.Presence {
+		return nil
+	}
+	return t.record(v, mdm.Event{Type: p.presence.Event(), At: p.since, Enrollment: e.ID, Generation: e.Generation, Reason: p.why})
 }
 
 func (t *tx) writeCertificates(v *turn, certs []mdm.Certificate) {
@@ -201,8 +215,8 @@ func (t *tx) endGeneration(ctx context.Context, v *turn, k *known, device mdm.En
 		if err := t.cancelOpen(ctx, v, u.ID, u.id, reason); err != nil {
 			return err
 		}
-		t.exec(v, `UPDATE mdm_enrollments SET state = ?, ended_at = ?, end_reason = ?, push_token = NULL, push_magic = '', auth_token = NULL
-			WHERE id = ?`, mdm.Ended, at, reason, u.id)
+		t.exec(v, `UPDATE mdm_enrollments SET state = ?, ended_at = ?, end_reason = ?, push_token = NULL, push_magic = '', auth_token = NULL,
+			presence = ?, presence_at = ? WHERE id = ?`, mdm.Ended, at, reason, mdm.Gone, at, u.id)
 		t.exec(v, "DELETE FROM mdm_pushes WHERE enrollment = ?", u.id)
 	}
 	t.exec(v, "UPDATE mdm_enrollments SET auth_token = NULL WHERE id = ?", deviceRow)

@@ -493,9 +493,11 @@ func (t *tx) withdraw(ctx context.Context, id mdm.EnrollmentID, uuid string) (n 
 	return n, err
 }
 
+// opWake leaves a row that is leased or parked as it is, but for when it is wanted again.
 var opWake = newOp("enrollment due", `INSERT INTO mdm_pushes (enrollment, due, leased, again) {values :enrollment, :due, 0, 0}
-	{upsert enrollment: again = CASE WHEN mdm_pushes.leased = 0 THEN 0 WHEN mdm_pushes.again = 0 OR {new due} < mdm_pushes.again THEN {new due} ELSE mdm_pushes.again END,
-		due = CASE WHEN mdm_pushes.leased = 0 AND {new due} < mdm_pushes.due THEN {new due} ELSE mdm_pushes.due END}`).onceEach()
+	{upsert enrollment: due = CASE WHEN mdm_pushes.leased <> 0 OR mdm_pushes.again <> 0 OR mdm_pushes.due <= {new due} OR mdm_pushes.due <= mdm_pushes.rest THEN mdm_pushes.due
+			WHEN {new due} < mdm_pushes.rest THEN mdm_pushes.rest ELSE {new due} END,
+		again = CASE WHEN mdm_pushes.leased = 0 AND mdm_pushes.again = 0 THEN 0 WHEN mdm_pushes.again = 0 OR {new due} < mdm_pushes.again THEN {new due} ELSE mdm_pushes.again END}`).onceEach()
 
 // wake leaves a push, or brings one forward.
 func (t *tx) wake(v *turn, enrollment int64, due time.Time) {

@@ -51,7 +51,7 @@ func (db *DB) Exchange(ctx context.Context, r *command.Report, admit func(*ident
 	if err := db.visit(ctx, v); err != nil {
 		return nil, err
 	}
-	db.seen.note(r.ID, r.At)
+	db.seen.heard(r.ID, r.At)
 	return v.offer, nil
 }
 
@@ -65,10 +65,10 @@ func (db *DB) idle(ctx context.Context, r *command.Report, admit func(*identity.
 	if v.Err != nil || v.Device != nil || v.Certificates != nil || v.Events != nil {
 		return false, nil
 	}
-	if k.own != nil && k.own.State == mdm.Enrolled && k.anyOpen {
+	if k.own != nil && k.own.State == mdm.Enrolled && k.anyOpen || k.missed() {
 		return false, nil
 	}
-	db.seen.note(r.ID, r.At)
+	db.seen.heard(r.ID, r.At)
 	return true, nil
 }
 
@@ -88,6 +88,9 @@ func (v *visit) exchange(ctx context.Context, t *tx, k *known, admit func(*ident
 	}
 	if verdict.Err != nil {
 		return keep(verdict.Err)
+	}
+	if err := t.heard(&v.turn, k); err != nil {
+		return err
 	}
 	if err := v.settle(t, k); err != nil {
 		return err

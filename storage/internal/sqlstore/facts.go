@@ -32,7 +32,7 @@ const (
 // fact is such a row.
 type fact struct {
 	i, part int64
-	n       [13]int64
+	n       [14]int64
 	s       [10]string
 	b       [2][]byte
 }
@@ -41,7 +41,7 @@ func (f *fact) scan(scan func(...any) error) error { return scan(f.columns()...)
 
 // columns returns where a row is scanned to.
 func (f *fact) columns() []any {
-	into := make([]any, 0, 27)
+	into := make([]any, 0, 28)
 	into = append(into, &f.i, &f.part)
 	for i := range f.n {
 		into = append(into, &f.n[i])
@@ -69,13 +69,13 @@ func part(number int, ints, texts, blobs, rest string) string {
 		}
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("SELECT {i}, %d, %s, %s, %s %s", number, fill(ints, 13, "{zero}"), fill(texts, 10, "{blank}"), fill(blobs, 2, "{null}"), rest)
+	return fmt.Sprintf("SELECT {i}, %d, %s, %s, %s %s", number, fill(ints, 14, "{zero}"), fill(texts, 10, "{blank}"), fill(blobs, 2, "{null}"), rest)
 }
 
 func parts(selects ...string) string { return strings.Join(selects, "\nUNION ALL\n") }
 
 const (
-	enrollmentInts  = "id, channel, state, generation, rights, awaiting, authenticated_at, enrolled_at, token_updated_at, ended_at, last_seen_at, erase_sent"
+	enrollmentInts  = "id, channel, state, generation, rights, awaiting, authenticated_at, enrolled_at, token_updated_at, ended_at, last_seen_at, erase_sent, presence_at * 4 + presence"
 	enrollmentTexts = "tenant, device, usr, topic, info, short_name, long_name, arrival, push_magic, end_reason"
 	enrollmentBlobs = "push_token, auth_token"
 
@@ -162,6 +162,7 @@ func (f *fact) row() (*row, error) {
 	e.AwaitingConfiguration = f.n[5] != 0
 	e.AuthenticatedAt, e.EnrolledAt, e.TokenUpdatedAt = fromMicros(f.n[6]), fromMicros(f.n[7]), fromMicros(f.n[8])
 	e.EndedAt, e.LastSeenAt = fromMicros(f.n[9]), fromMicros(f.n[10])
+	e.Presence, e.PresenceSince = mdm.Presence(f.n[12]&3), fromMicros(f.n[12]>>2)
 	e.Topic, e.UserShortName, e.UserLongName = f.s[3], f.s[5], f.s[6]
 	e.Arrival, e.PushMagic, e.EndReason, e.PushToken = mdm.EventType(f.s[7]), f.s[8], f.s[9], f.b[0]
 	return r, readInfo(f.s[4], &e.Device)
@@ -227,7 +228,7 @@ func (k *known) add(f *fact, id mdm.EnrollmentID) error {
 			return err
 		}
 		if r.ID == id {
-			k.own, k.Enrollment, k.AuthTokenHash, k.last = r, &r.Enrollment, r.authToken, f.n[12]
+			k.own, k.Enrollment, k.AuthTokenHash, k.last = r, &r.Enrollment, r.authToken, f.n[13]
 		}
 		if !r.ID.IsUser() {
 			k.device, k.Device = r, &r.Enrollment

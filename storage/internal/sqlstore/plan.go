@@ -5,8 +5,8 @@ package sqlstore
 func Statements(d *Dialect) []*Call {
 	var out []*Call
 	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opFinish, opErase,
-		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opEnqueue, opEnqueueMany, opWake, opLeasePush, opPutOff,
-		opFind, opPushed, opPushNext, opKeepPush, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge} {
+		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opEnqueue, opEnqueueMany, opWake, opLeasePush,
+		opFind, opSettle, opUnsent, opDead, opPark, opUnpark, opUnparkLater, opEnrolled, opPresence, opLook, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge} {
 		row := make([]any, len(o.params))
 		for i, p := range o.params {
 			switch p.kind {

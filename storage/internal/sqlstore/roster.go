@@ -74,7 +74,7 @@ func filtered(query string, f mdm.Filter) (string, []any) {
 		where = append(where, "(device > ? OR device = ? AND usr > ?)", "device >= ?")
 		args = append(args, f.After.Device, f.After.Device, f.After.User, f.After.Device)
 	}
-	if f.SerialNumber == "" {
+	if f.SerialNumber == "" && len(f.Presence) == 0 {
 		query += "{roster}" // the order of which is wanted
 	}
 	query += " WHERE " + strings.Join(where, " AND ") + " ORDER BY device, usr"
@@ -89,6 +89,9 @@ func filtered(query string, f mdm.Filter) (string, []any) {
 func inRows(query string, f mdm.Filter, after int64, limit int) (string, []any) {
 	where, args := conditions(f)
 	where[0] = "COALESCE(tenant, '') = ?"
+	for i := range where {
+		where[i] = strings.Replace(where[i], "presence IN", "presence + 0 IN", 1)
+	}
 	return query + " WHERE " + strings.Join(append(where, "id > ?"), " AND ") + " ORDER BY id LIMIT ?", append(args, after, limit)
 }
 
@@ -109,6 +112,9 @@ func conditions(f mdm.Filter) (where []string, args []any) {
 	}
 	if len(f.States) > 0 {
 		and("state IN ("+marks(len(f.States))+")", list(f.States)...)
+	}
+	if len(f.Presence) > 0 {
+		and("presence IN ("+marks(len(f.Presence))+")", list(f.Presence)...)
 	}
 	if len(f.Channels) > 0 {
 		and("channel IN ("+marks(len(f.Channels))+")", list(f.Channels)...)

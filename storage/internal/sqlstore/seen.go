@@ -26,6 +26,14 @@ func (s *seen) note(id mdm.EnrollmentID, at time.Time) {
 	}
 }
 
+// heard notes an accepted request of a channel. That of a user is a sign of life of his device, too.
+func (s *seen) heard(id mdm.EnrollmentID, at time.Time) {
+	s.note(id, at)
+	if id.IsUser() {
+		s.note(id.DeviceID(), at)
+	}
+}
+
 // apply puts what is not written yet into e.
 func (s *seen) apply(e *mdm.Enrollment) {
 	s.mu.Lock()
