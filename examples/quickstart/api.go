@@ -15,6 +15,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/schema"
+	"github.com/gomdm/applemdm/push"
 )
 
 const maxAPIBody = 1 << 20
@@ -87,6 +88,8 @@ type device struct {
 	OS         string           `json:"os"`
 	Serial     string           `json:"serial"`
 	LastSeen   *time.Time       `json:"lastSeen,omitempty"`
+	Presence   mdm.Presence     `json:"presence"`
+	Push       string           `json:"push,omitempty"` // what became of the last one, in words
 	Setup      bool             `json:"awaitingConfiguration,omitempty"`
 }
 
@@ -97,7 +100,12 @@ func (a *app) listDevices(ctx context.Context, _ *http.Request) (any, error) {
 			return nil, err
 		}
 		d := device{ID: e.ID, Channel: e.Channel.String(), State: e.State.String(), Generation: e.Generation, Name: e.Device.Name,
-			Product: e.Device.ProductName, OS: e.Device.OSVersion, Serial: e.Device.SerialNumber, Setup: e.AwaitingConfiguration}
+			Product: e.Device.ProductName, OS: e.Device.OSVersion, Serial: e.Device.SerialNumber, Presence: e.Presence, Setup: e.AwaitingConfiguration}
+		last, err := a.stores.Push.LastPush(ctx, e.ID)
+		if err != nil {
+			return nil, err
+		}
+		d.Push = pushWords(last)
 		if e.ID.IsUser() {
 			d.Name = firstOf(e.UserLongName, e.UserShortName, e.ID.User)
 		}
@@ -107,6 +115,16 @@ func (a *app) listDevices(ctx context.Context, _ *http.Request) (any, error) {
 		devices = append(devices, d)
 	}
 	return devices, nil
+}
+
+func pushWords(r push.Record) string {
+	switch {
+	case r.Outcome == 0:
+		return ""
+	case r.Outcome == push.Delivered:
+		return "pushed " + r.At.Local().Format(time.TimeOnly)
+	}
+	return fmt.Sprintf("push failed: %s %s", r.Outcome, r.Reason)
 }
 
 func firstOf(list ...string) string {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomdm/applemdm/checkin"
@@ -46,6 +47,7 @@ type app struct {
 	base    string // https URL of the device side, without a slash at the end
 
 	devices, admin net.Listener
+	ahead          atomic.Int64 // how far the server's clock is ahead, in the demo
 }
 
 // newApp opens the database and both listeners and wires the server. Close it.
@@ -138,7 +140,7 @@ func (a *app) pusher(ctx context.Context, simulated bool) (push.Pusher, error) {
 	if err := a.stores.PushCertificates.SavePushCertificate(ctx, cert); err != nil {
 		return nil, err
 	}
-	client := &apns.Client{Certificates: a.stores.PushCertificates}
+	client := &apns.Client{Certificates: a.stores.PushCertificates, Clock: a.now}
 	if a.apns != nil {
 		client.Host, client.RootCAs = a.apns.URL(), a.apns.RootCAs()
 	}
@@ -156,11 +158,14 @@ func (a *app) wire(pusher push.Pusher) error {
 		Validator: validator,
 		Pusher:    pusher,
 		Logger:    a.log,
+		Clock:     a.now,
 		// The enrollment profile grants every right; so no command is refused for lack of one.
 		Checkin: checkin.Service{Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights }},
 	})
 	return err
 }
+
+func (a *app) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 
 // deviceHandler is what devices and their users see.
 func (a *app) deviceHandler() http.Handler {

@@ -53,6 +53,7 @@ type tour struct {
 	out                io.Writer
 	phone, mac, tablet *mdmtest.Device
 	tabletIsLocked     atomic.Bool
+	macOff             func()
 	started            time.Time
 	rows               []row
 }
@@ -63,7 +64,7 @@ type row struct {
 }
 
 func newTour(a *app, out io.Writer) *tour {
-	t := &tour{app: a, out: out, started: time.Now()}
+	t := &tour{app: a, out: out, started: time.Now(), macOff: func() {}}
 	device := func(name, product string, respond func(context.Context, mdmtest.Order) mdmtest.Answer) *mdmtest.Device {
 		return mdmtest.NewDevice(mdmtest.Config{Name: name, ProductName: product, APNs: a.apns, Respond: respond})
 	}
@@ -101,19 +102,22 @@ func (t *tour) run(ctx context.Context) error {
 		{"an Error", t.fail},
 		{"a duplicate answer", t.duplicate},
 		{"renew an identity", t.renew},
+		{"a Mac falls silent for a week, and comes back", t.silence},
 		{"CheckOut", t.checkOut},
 	}
 	devices, stop := context.WithCancel(ctx)
 	defer stop()
+	defer func() { t.macOff() }()
 	for i, step := range steps {
 		_, _ = fmt.Fprintf(t.out, "[%d/%d] %5.1fs  %s\n", i+1, len(steps), time.Since(t.started).Seconds(), step.name)
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 		if i == 0 { // from now on they live by pushes
-			for _, d := range []*mdmtest.Device{t.phone, t.mac, t.tablet} {
+			for _, d := range []*mdmtest.Device{t.phone, t.tablet} {
 				go func() { _ = d.Run(devices) }()
 			}
+			t.macOn(devices)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
@@ -191,6 +192,72 @@ func (t *tour) renew(ctx context.Context) error {
 	t.check("renewal", t.phone, "renewed true, new identity true, generation 1, queue acknowledged",
 		fmt.Sprintf("renewed %t, new identity %t, generation %d, queue %s", renewed, changed, enrollment.Generation, e.State))
 	return nil
+}
+
+// macOn lets the Mac live by pushes until macOff is called.
+func (t *tour) macOn(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = t.mac.Run(ctx) }()
+	t.macOff = func() { cancel(); <-ended }
+}
+
+// silence switches the Mac off and lets the server's clock run ahead. The others are silent, too, but answer when they are
+// pushed.
+func (t *tour) silence(ctx context.Context) error {
+	t.macOff()
+	var seen []string
+	later := func(d time.Duration) error {
+		t.ahead.Add(int64(d))
+		if err := t.mdm.Flush(ctx); err != nil {
+			return err
+		}
+		e, err := t.stores.Roster.Enrollment(ctx, id(t.mac))
+		if err == nil && (len(seen) == 0 || seen[len(seen)-1] != e.Presence.String()) {
+			seen = append(seen, e.Presence.String())
+		}
+		return err
+	}
+	for hours := 0; hours < 8*24; hours += 4 {
+		if err := later(4 * time.Hour); err != nil {
+			return err
+		}
+		if err := t.untilPresent(ctx, later, t.phone, t.tablet); err != nil {
+			return err
+		}
+	}
+	t.macOn(ctx) // APNs has kept the last push for it
+	if err := t.untilPresent(ctx, later, t.mac); err != nil {
+		return err
+	}
+	t.check("silence", t.mac, "active, quiet, inactive, active", strings.Join(seen, ", "))
+	missed, err := t.happened(ctx, t.phone, mdm.EventInactive)
+	t.check("silence", t.phone, "missed: false", fmt.Sprintf("missed: %t", missed))
+	return err
+}
+
+// untilPresent waits until devices are active. Minutes go by, as it may be that a push is not due yet.
+func (t *tour) untilPresent(ctx context.Context, later func(time.Duration) error, devices ...*mdmtest.Device) error {
+	for _, d := range devices {
+		for {
+			e, err := t.stores.Roster.Enrollment(ctx, id(d))
+			if err != nil {
+				return err
+			}
+			if e.Presence == mdm.Active {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(20 * time.Millisecond):
+			}
+			if err := later(time.Minute); err != nil {
+				return err
+			}
+		}
+	}
+	return later(0)
 }
 
 func (t *tour) checkOut(ctx context.Context) error {

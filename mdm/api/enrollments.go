@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/push"
 )
 
 // enrollment is an enrollment as the API shows it. How to wake a device is not part of it.
@@ -14,7 +15,10 @@ type enrollment struct {
 	Generation mdm.Generation   `json:"generation"`
 	Topic      string           `json:"topic,omitempty"`
 	Rights     mdm.AccessRights `json:"rights,omitempty"`
-	Reachable  bool             `json:"reachable"` // there is a push token
+	Reachable  bool             `json:"reachable"` // there is a push token that APNs does not call dead
+
+	Presence      mdm.Presence `json:"presence"`
+	PresenceSince time.Time    `json:"presenceSince,omitzero"`
 
 	Name         string `json:"name,omitempty"`
 	Model        string `json:"model,omitempty"`
@@ -41,13 +45,39 @@ type enrollment struct {
 	LastSeenAt      time.Time `json:"lastSeenAt,omitzero"`
 	EndedAt         time.Time `json:"endedAt,omitzero"`
 	EndReason       string    `json:"endReason,omitempty"`
+
+	Push *lastPush `json:"push,omitempty"`
+}
+
+// lastPush is what is known of the pushes to an enrollment.
+type lastPush struct {
+	At        time.Time `json:"at,omitzero"`
+	Outcome   string    `json:"outcome,omitempty"`
+	Status    int       `json:"status,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
+	APNsID    string    `json:"apnsID,omitempty"`
+	Delivered time.Time `json:"delivered,omitzero"`
+	Failures  int       `json:"failures,omitempty"`
+	Due       time.Time `json:"due,omitzero"`
+	Held      bool      `json:"held,omitempty"`
+}
+
+func shownPush(r push.Record) *lastPush {
+	p := &lastPush{At: r.At, Status: r.Status, Reason: r.Reason, APNsID: r.APNsID, Delivered: r.Delivered, Failures: r.Failures, Due: r.Due, Held: r.Held}
+	if r.Outcome != 0 {
+		p.Outcome = r.Outcome.String()
+	}
+	if *p == (lastPush{}) {
+		return nil
+	}
+	return p
 }
 
 func shown(e *mdm.Enrollment) enrollment {
 	d := &e.Device
 	return enrollment{
 		ID: e.ID, Channel: e.Channel.String(), State: e.State.String(), Generation: e.Generation, Topic: e.Topic, Rights: e.Rights,
-		Reachable: len(e.PushToken) > 0, Name: d.Name, Model: d.Model, ModelName: d.ModelName, ProductName: d.ProductName,
+		Reachable: len(e.PushToken) > 0 && e.Presence != mdm.Gone, Presence: e.Presence, PresenceSince: e.PresenceSince, Name: d.Name, Model: d.Model, ModelName: d.ModelName, ProductName: d.ProductName,
 		SerialNumber: d.SerialNumber, OSVersion: d.OSVersion, BuildVersion: d.BuildVersion, IMEI: d.IMEI, MEID: d.MEID,
 		Supervised: truth(d.Supervised), SharedIPad: truth(d.SharedIPad), Automated: truth(d.Automated), UserApproved: truth(d.UserApproved),
 		UserShortName: e.UserShortName, UserLongName: e.UserLongName, AwaitingConfiguration: e.AwaitingConfiguration,
@@ -111,7 +141,15 @@ func (a *api) enrollment(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return shown(e), nil
+	answer := shown(e)
+	if a.cfg.Stores.Push != nil {
+		last, err := a.cfg.Stores.Push.LastPush(c.Context(), id)
+		if err != nil {
+			return nil, err
+		}
+		answer.Push = shownPush(last)
+	}
+	return answer, nil
 }
 
 func (a *api) end(c *call) (any, error) {

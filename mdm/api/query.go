@@ -98,9 +98,11 @@ func (c *call) id(text string) (mdm.EnrollmentID, error) {
 }
 
 // filterNames are the parameters of filter.
-var filterNames = []string{"state", "channel", "device", "serial", "topic"}
+var filterNames = []string{"state", "channel", "device", "serial", "topic", "presence"}
 
 var states = []mdm.State{mdm.Pending, mdm.Enrolled, mdm.Ended}
+
+var presences = []mdm.Presence{mdm.Active, mdm.Quiet, mdm.Inactive, mdm.Gone}
 
 var channels = []mdm.Channel{mdm.DeviceChannel, mdm.UserChannel, mdm.SharedIPadChannel, mdm.UserEnrollmentChannel, mdm.UserEnrollmentUser}
 
@@ -129,6 +131,9 @@ next:
 func (c *call) filter() (f mdm.Filter, err error) {
 	f = mdm.Filter{Tenant: c.tenant, Device: c.param("device"), SerialNumber: c.param("serial"), Topic: c.param("topic")}
 	if f.States, err = named(states, c.param("state"), "state"); err != nil {
+		return f, err
+	}
+	if f.Presence, err = named(presences, c.param("presence"), "presence"); err != nil {
 		return f, err
 	}
 	f.Channels, err = named(channels, c.param("channel"), "channel")

@@ -81,11 +81,24 @@ func (w *Watcher) Flush(ctx context.Context) error {
 }
 
 func (w *Watcher) judge(s Sighting, now time.Time) Finding {
+	return w.policy(s.Enrollment).Judge(s, now, rand.Float64())
+}
+
+// policy contains panics of For: one odd device must not end the looking at all others.
+func (w *Watcher) policy(e mdm.Enrollment) (p Policy) {
+	defer func() {
+		if r := recover(); r != nil {
+			p = w.Policy
+			if w.Logger != nil {
+				w.Logger.Error("the policy for a device panicked", slog.String("enrollment", e.ID.String()), slog.Any("panic", r))
+			}
+		}
+	}()
 	which := w.For
 	if which == nil {
 		which = Headsets
 	}
-	return which(&s.Enrollment, w.Policy).Judge(s, now, rand.Float64())
+	return which(&e, w.Policy)
 }
 
 func (w *Watcher) pause(ctx context.Context) error {

@@ -8,8 +8,8 @@
 //	})
 //
 // The handler serves both halves of the protocol on one URL and tells them apart by content type, as devices send them.
-// [Server.Run] does the work that is not anybody's request: it sends pushes, delivers events, finishes orders for many whose
-// process is gone, and deletes what is over.
+// [Server.Run] does the work that is not anybody's request: it sends pushes, looks which devices are still there, delivers
+// events, finishes orders for many whose process is gone, and deletes what is over.
 //
 // The way of a request: its size is limited, then the certificate is extracted, then the property list is scanned in
 // one bounded pass, then the certificate is validated, and only then is it decoded and applied, in one call of a store.
@@ -27,8 +27,10 @@ import (
 
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/event"
 	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/mdm/presence"
 	"github.com/gomdm/applemdm/profile"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
@@ -58,6 +60,13 @@ type Config struct {
 	// Consumers get the events, each by its own name and at its own pace. Stores.Events is required for it.
 	Consumers map[string]event.Consumer
 
+	// Pacing says how fast pushes go; the zero value has defaults.
+	Pacing push.Pacing
+	// Presence says what the silence of a device means, and PresenceFor for which devices it means something else (nil:
+	// presence.Headsets). Stores.Presence nil: nobody is missed.
+	Presence    presence.Policy
+	PresenceFor func(*mdm.Enrollment, presence.Policy) presence.Policy
+
 	// Retention says how long what is over is kept; the zero value has defaults. Stores.Sweep nil: for ever.
 	Retention storage.Retention
 
@@ -76,6 +85,7 @@ type Server struct {
 	command *command.Service
 	pushes  *push.Dispatcher
 	events  []*event.Dispatcher
+	watcher *presence.Watcher
 }
 
 // New checks cfg and returns a server. The error has a line for each thing that is missing.
@@ -126,7 +136,10 @@ func (s *Server) wire() {
 	}
 	s.command = &command.Service{Store: s.cfg.Stores.Command, Policy: s.cfg.Identity}
 	if s.cfg.Pusher != nil {
-		s.pushes = &push.Dispatcher{Store: s.cfg.Stores.Push, Pusher: s.cfg.Pusher, Logger: s.cfg.Logger}
+		s.pushes = &push.Dispatcher{Store: s.cfg.Stores.Push, Pusher: s.cfg.Pusher, Pacing: s.cfg.Pacing, Clock: s.cfg.Clock, Logger: s.cfg.Logger}
+	}
+	if s.cfg.Stores.Presence != nil {
+		s.watcher = &presence.Watcher{Store: s.cfg.Stores.Presence, Policy: s.cfg.Presence, For: s.cfg.PresenceFor, Clock: s.cfg.Clock, Logger: s.cfg.Logger}
 	}
 	for name, consumer := range s.cfg.Consumers {
 		s.events = append(s.events, &event.Dispatcher{Log: s.cfg.Stores.Events, Name: name, Consumer: consumer, Logger: s.cfg.Logger})
@@ -168,6 +181,9 @@ func (s *Server) runners() []func(context.Context) error {
 	for _, d := range s.events {
 		all = append(all, d.Run)
 	}
+	if s.watcher != nil {
+		all = append(all, s.watcher.Run)
+	}
 	if s.cfg.Stores.FanOuts != nil {
 		all = append(all, s.resume)
 	}
@@ -189,10 +205,14 @@ func (s *Server) changed(c storage.Change) {
 	}
 }
 
-// Flush sends the pushes and delivers the events that are due now, and returns when that is done. Run does the same in
-// the background; Flush is for tests and for shutting down.
+// Flush looks at the devices, delivers the events and sends the pushes that are due now, and returns when that is done. Run
+// does the same in the background; Flush is for tests and for shutting down. A push that waits for the end of
+// Config.Pacing.Spacing is not due: tests set a negative one.
 func (s *Server) Flush(ctx context.Context) error {
 	var errs []error
+	if s.watcher != nil {
+		errs = append(errs, s.watcher.Flush(ctx))
+	}
 	for _, d := range s.events {
 		errs = append(errs, d.Flush(ctx))
 	}

@@ -46,13 +46,18 @@ function element(tag, attributes, ...children) {
   return e;
 }
 
+// standing is the one word that matters: whether it is managed, and if so, whether it is still there.
+function standing(d) {
+  return d.state === "enrolled" && d.presence !== "active" ? d.presence : d.state;
+}
+
 async function loadDevices() {
   devices = await call("GET", "/api/devices");
   $("count").textContent = devices.length ? `(${devices.length})` : "";
   $("none").hidden = devices.length > 0;
   $("devices").replaceChildren(...devices.map((d) => element("li", {},
     element("button", { class: "device", type: "button", "aria-current": String(d.id === selected), onclick: () => select(d.id) },
-      element("strong", {}, d.name || d.id, element("span", { class: "badge " + d.state }, d.state)),
+      element("strong", {}, d.name || d.id, element("span", { class: "badge " + standing(d) }, standing(d))),
       element("span", { class: "small soft" }, [d.product, d.os, d.channel === "device" ? d.serial : d.channel].filter(Boolean).join(" · "))))));
   if (!selected && devices.length) await select(devices[0].id);
   else if (selected) showDetail();
@@ -74,6 +79,8 @@ function showDetail() {
   $("name").textContent = d.name || d.id;
   const facts = [d.id, "enrollment " + d.generation, d.state];
   if (d.lastSeen) facts.push("last seen " + new Date(d.lastSeen).toLocaleTimeString());
+  if (d.state === "enrolled") facts.push(d.presence);
+  if (d.push) facts.push(d.push);
   if (d.awaitingConfiguration) facts.push("waits in Setup Assistant");
   $("facts").textContent = facts.join(" · ");
   const managed = d.state === "enrolled";
