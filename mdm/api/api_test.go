@@ -21,6 +21,8 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/mdm/presence"
+	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/memory"
 )
@@ -132,6 +134,59 @@ func TestEnrollments(t *testing.T) {
 		answer := k.do(400, "GET", "/v1/enrollments"+query, "")
 		assert.Equal(t, "malformed", answer["error"].(map[string]any)["code"], query)
 	}
+}
+
+func TestPresenceAndPushes(t *testing.T) {
+	k := newKit(t)
+	a, b := mdm.EnrollmentID{Device: "A"}, mdm.EnrollmentID{Device: "B"}
+	k.enroll(a, b)
+	one := k.do(200, "GET", "/v1/enrollments/A", "")
+	assert.Equal(t, "active", one["presence"])
+	assert.NotContains(t, one, "push", "there was none")
+
+	k.do(200, "POST", "/v1/push?to=A,B", "")
+	at := time.Now().Add(time.Second)
+	targets, err := k.stores.Push.DuePushes(t.Context(), at, 10, time.Minute)
+	require.NoError(t, err)
+	require.Len(t, targets, 2)
+	var results []push.Result
+	for _, target := range targets {
+		r := push.Result{Target: target, Outcome: push.Delivered, Status: 200, APNsID: "eabeae54-14a8-11e5-b60b-1697f925ec7b", At: at}
+		if target.Enrollment == b {
+			r = push.Result{Target: target, Outcome: push.Invalid, Status: 410, Reason: "Unregistered", Since: at, At: at}
+		}
+		results = append(results, r)
+	}
+	require.NoError(t, k.stores.Push.Feedback(t.Context(), results))
+	_, err = k.stores.Presence.Look(t.Context(), at, 10, func(presence.Sighting) presence.Finding {
+		return presence.Finding{Presence: mdm.Inactive, Next: at.Add(time.Hour)}
+	})
+	require.NoError(t, err)
+
+	one = k.do(200, "GET", "/v1/enrollments/A", "")
+	assert.Equal(t, "inactive", one["presence"])
+	assert.NotEmpty(t, one["presenceSince"])
+	last := one["push"].(map[string]any)
+	assert.Equal(t, "delivered", last["outcome"])
+	assert.Equal(t, "eabeae54-14a8-11e5-b60b-1697f925ec7b", last["apnsID"])
+	assert.NotContains(t, last, "due")
+	two := k.do(200, "GET", "/v1/enrollments/B", "")
+	assert.Equal(t, "gone", two["presence"])
+	assert.Equal(t, false, two["reachable"])
+	last = two["push"].(map[string]any)
+	assert.Equal(t, []any{"invalid", "Unregistered", 410., true}, []any{last["outcome"], last["reason"], last["status"], last["held"]})
+
+	listed := func(query string) (ids []string) {
+		for _, e := range k.do(200, "GET", "/v1/enrollments?"+query, "")["enrollments"].([]any) {
+			ids = append(ids, e.(map[string]any)["id"].(string))
+		}
+		return ids
+	}
+	assert.Equal(t, []string{"A"}, listed("presence=quiet,inactive"))
+	assert.Equal(t, []string{"B"}, listed("presence=gone&limit=1"))
+	assert.Empty(t, listed("presence=active"))
+	k.do(400, "GET", "/v1/enrollments?presence=away", "")
+	assert.EqualValues(t, 1, k.do(200, "POST", "/v1/push?all=1&presence=inactive", "")["woken"])
 }
 
 func TestRawCommand(t *testing.T) {
