@@ -67,6 +67,13 @@ const (
 	EventGone     EventType = "presence.gone"     // it ended, or APNs calls its push token dead
 )
 
+// Expiry events: a credential of the server's ends, and somebody has to do something. They name no device, and of the
+// enrollment only the tenant, if the credential is of one.
+const (
+	EventExpiring EventType = "credential.expiring"
+	EventExpired  EventType = "credential.expired"
+)
+
 // Event tells of one change. It is written in the transaction of the change itself and delivered at least once, in
 // order of Seq within one enrollment. It holds no secrets.
 type Event struct {
@@ -83,6 +90,9 @@ type Event struct {
 	Fingerprint string `json:"fingerprint,omitempty"` // identity events
 	Claimed     string `json:"claimed,omitempty"`     // conflict: the device that was claimed, where it is not Enrollment
 
-	Subject string `json:"subject,omitempty"` // secret events: "UnlockToken" or "BootstrapToken"
+	Subject string `json:"subject,omitempty"` // secret events: "UnlockToken" or "BootstrapToken"; expiry events: the kind, as "push-certificate"
 	Reason  string `json:"reason,omitempty"`  // why, in words; never a secret
+
+	Name     string    `json:"name,omitempty"`    // expiry events: which one of its kind, as a topic
+	NotAfter time.Time `json:"notAfter,omitzero"` // expiry events: when it ends
 }

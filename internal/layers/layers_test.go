@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"mdm/schema"},
 	{"internal/synth"},
 	{"mdm/identity", "mdm/event", "mdm/scep", "mdm/setup", "profile", "push"},
-	{"checkin", "command", "mdm/enroll", "mdm/presence", "push/apns", "push/vendor"},
+	{"checkin", "command", "mdm/enroll", "mdm/expiry", "mdm/presence", "push/apns", "push/vendor"},
 	{"mdm/ddm"},
 	{"storage"},
 	{"storage/internal/sqlstore"},
