@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,14 +12,25 @@ import (
 
 // InvalidToken is a device token that was found dead, and when.
 type InvalidToken struct {
-	Token []byte
-	Since time.Time
+	Token  []byte
+	Since  time.Time
+	Topic  string // that the token is dead for; empty: not known
+	Reason string // APNs' word, as "Unregistered"; empty: none
+}
+
+// FeedbackSource tells which tokens were found dead since it was asked last (Apple's "MDM Best Practices": poll for invalid
+// tokens). What was yielded is not yielded again; what was not, because the caller stopped, may be lost. An error ends what is
+// yielded, and what came before it counts. It is safe for concurrent use, and returns when ctx ends. A [Poller] asks it.
+type FeedbackSource interface {
+	InvalidTokens(ctx context.Context) iter.Seq2[InvalidToken, error]
 }
 
 // ReadFeedback yields what the Feedback Service of APNs' former binary interface sent: Apple's "MDM Best Practices" ask
 // to poll it. Apple shut it down on 31 March 2021 and tells the same in 410 answers, which push/apns turns into
-// Invalid results; this is for recordings and simulations. A tuple is a time in seconds (4 bytes, big-endian), a length
-// (2 bytes) and a token. An input that ends within a tuple yields io.ErrUnexpectedEOF last.
+// Invalid results; this is for recordings and simulations, and for [FeedbackService]. A tuple is a time in seconds (4 bytes,
+// big-endian), a length (2 bytes) and a token. An input that ends within a tuple yields io.ErrUnexpectedEOF last.
+//
+// One tuple at a time is in memory, 64 KiB at most. How many there are is for the caller to bound.
 //
 // Act upon a token only if its Since is not before the last TokenUpdate that brought it.
 func ReadFeedback(r io.Reader) iter.Seq2[InvalidToken, error] {
