@@ -1,6 +1,7 @@
 package push_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -30,13 +31,17 @@ type roster struct {
 }
 
 // enroll adds a device whose token is its name.
-func (r *roster) enroll(tenant, device string, updated time.Time) {
-	r.rows = append(r.rows, &mdm.Enrollment{ID: mdm.EnrollmentID{Tenant: tenant, Device: device}, State: mdm.Enrolled, Topic: topic,
-		PushToken: []byte(device), TokenUpdatedAt: updated})
-	slices.SortFunc(r.rows, func(a, b *mdm.Enrollment) int { return compare(a.ID, b.ID) })
+func (r *roster) enroll(tenant, device string, updated time.Time) *mdm.Enrollment {
+	id := mdm.EnrollmentID{Tenant: tenant, Device: device}
+	e := &mdm.Enrollment{ID: id, State: mdm.Enrolled, Topic: topic, PushToken: []byte(device), TokenUpdatedAt: updated}
+	at, _ := slices.BinarySearchFunc(r.rows, id, func(e *mdm.Enrollment, id mdm.EnrollmentID) int { return compare(e.ID, id) })
+	r.rows = slices.Insert(r.rows, at, e)
+	return e
 }
 
-func compare(a, b mdm.EnrollmentID) int { return strings.Compare(a.String(), b.String()) }
+func compare(a, b mdm.EnrollmentID) int {
+	return cmp.Or(strings.Compare(a.Device, b.Device), strings.Compare(a.User, b.User))
+}
 
 func (r *roster) Enrollments(_ context.Context, f mdm.Filter) iter.Seq2[*mdm.Enrollment, error] {
 	return func(yield func(*mdm.Enrollment, error) bool) {

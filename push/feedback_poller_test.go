@@ -27,8 +27,7 @@ func TestPollerSettlesWhatIsDead(t *testing.T) {
 		devices.enroll("", name, updated)
 	}
 	devices.rows[2].State = mdm.Ended
-	devices.enroll("", "none", updated)
-	devices.rows[3].PushToken = nil
+	devices.enroll("", "none", updated).PushToken = nil
 	devices.enroll("other", "a", updated)
 	long := push.InvalidToken{Token: make([]byte, 101), Since: c.now()}
 	source := &told{tokens: []push.InvalidToken{dead("a", updated.Add(time.Minute)), dead("c", c.now()), dead("nobody", c.now()), dead("", c.now()), long}}
@@ -75,8 +74,7 @@ func TestPollerTenantsAndTopics(t *testing.T) {
 	for i := range 2500 {
 		fleet.enroll("red", fmt.Sprintf("%04d", i), c.now().Add(-time.Hour))
 	}
-	fleet.enroll("blue", "2400", c.now().Add(-time.Hour))
-	fleet.rows[0].Topic = "com.apple.mgmt.blue"
+	fleet.enroll("blue", "2400", c.now().Add(-time.Hour)).Topic = "com.apple.mgmt.blue"
 	source := &told{tokens: []push.InvalidToken{dead("0000", c.now()), dead("2400", c.now()), {Token: []byte("2400"), Topic: "another", Since: c.now()}}}
 	p := &push.Poller{Sources: []push.FeedbackSource{source}, Devices: fleet, Store: box, Clock: c.now,
 		Tenants: func(context.Context) ([]string, error) { return []string{"red", "blue"}, nil }}

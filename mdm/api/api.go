@@ -4,7 +4,7 @@
 //	http.Handle("/v1/", h)
 //
 // It lists enrollments and their commands, queues commands (as raw property lists or as JSON, for one device or for all),
-// cancels them, wakes devices, and keeps push certificates. GET /v1/openapi.json describes it all, without a token.
+// cancels them, wakes devices, keeps push certificates, and lists what expires. GET /v1/openapi.json describes it all, without a token.
 //
 // Lists are paged by key: an answer with more behind it has a next, which is the after of the next request. What goes
 // wrong is answered as {"error": {"code", "message"}}; a fault of the server's own says no more than that it is one, and is
@@ -39,6 +39,8 @@ type Config struct {
 
 	// End ends the management of an enrollment, as checkin.Service.End does. Nil: not offered.
 	End func(ctx context.Context, id mdm.EnrollmentID, reason string) error
+
+	Expiry Calendar // of the credentials that expire; nil: not offered
 
 	Logger *slog.Logger // failures of the server's own; nil: nothing is logged
 }
@@ -109,6 +111,7 @@ func (a *api) table() map[string]func(*call) (any, error) {
 	optional(s.FanOuts != nil, "GET /v1/orders", a.orders)
 	optional(s.Events != nil, "GET /v1/events", a.events)
 	optional(s.Push != nil, "POST /v1/push", a.push)
+	optional(a.cfg.Expiry != nil, "GET /v1/expiry", a.expiry)
 	optional(s.PushCertificates != nil, "GET /v1/push-certificates", a.pushCertificates)
 	optional(s.PushCertificates != nil, "PUT /v1/push-certificates", a.savePushCertificate)
 	return table

@@ -20,6 +20,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/presence"
 	"github.com/gomdm/applemdm/push"
@@ -395,7 +396,7 @@ func TestDescription(t *testing.T) {
 	k := newKit(t)
 	stores := k.stores
 	stores.FanOuts = fanOuts{}
-	a := &api{cfg: Config{Stores: stores, End: func(context.Context, mdm.EnrollmentID, string) error { return nil }}}
+	a := &api{cfg: Config{Stores: stores, Expiry: &expiry.Calendar{}, End: func(context.Context, mdm.EnrollmentID, string) error { return nil }}}
 	for pattern := range a.table() {
 		served = append(served, pattern)
 	}
