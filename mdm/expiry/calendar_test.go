@@ -63,7 +63,10 @@ func TestWhatASourceCannotTellHidesNothing(t *testing.T) {
 	require.ErrorContains(t, err, "no source")
 	require.ErrorContains(t, err, "dep-token down")
 	var failed *expiry.SourceError
-	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+	var joined interface{ Unwrap() []error }
+	require.ErrorAs(t, err, &joined)
+	assert.Len(t, joined.Unwrap(), 5)
+	for _, e := range joined.Unwrap() {
 		assert.True(t, errors.As(e, &failed), "%v", e)
 	}
 }
