@@ -2,7 +2,6 @@ package expiry_test
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"strings"
 	"testing"
@@ -67,7 +66,7 @@ func TestWhatASourceCannotTellHidesNothing(t *testing.T) {
 	require.ErrorAs(t, err, &joined)
 	assert.Len(t, joined.Unwrap(), 5)
 	for _, e := range joined.Unwrap() {
-		assert.True(t, errors.As(e, &failed), "%v", e)
+		assert.ErrorAs(t, e, &failed)
 	}
 }
 
