@@ -50,10 +50,19 @@ func (id EnrollmentID) String() string {
 // MarshalText implements [encoding.TextMarshaler] with the form of String.
 func (id EnrollmentID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]; see [ParseEnrollmentID].
+// UnmarshalText implements [encoding.TextUnmarshaler]; see [ParseEnrollmentID]. It also reads nothing at all, and "tenant~":
+// some events are about a tenant and no device.
 func (id *EnrollmentID) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*id = EnrollmentID{}
+		return nil
+	}
+	if alone, ok := strings.CutSuffix(string(text), "~"); ok {
+		tenant, err := url.PathUnescape(alone)
+		if err != nil || !plainID(tenant) {
+			return Errorf(Malformed, "mdm.EnrollmentID", "not a tenant")
+		}
+		*id = EnrollmentID{Tenant: tenant}
 		return nil
 	}
 	parsed, err := ParseEnrollmentID(string(text))

@@ -72,6 +72,19 @@ func TestEnrollmentIDText(t *testing.T) {
 	b, err := json.Marshal(map[mdm.EnrollmentID]int{{Device: "U", User: "V"}: 1})
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"U/V":1}`, string(b))
+
+	for _, tenant := range []string{"", "acme", "a~/ü%"} { // of an event that is about no device
+		b, err := json.Marshal(mdm.Event{Enrollment: mdm.EnrollmentID{Tenant: tenant}})
+		require.NoError(t, err)
+		var e mdm.Event
+		require.NoError(t, json.Unmarshal(b, &e), "%s", b)
+		assert.Equal(t, mdm.EnrollmentID{Tenant: tenant}, e.Enrollment)
+	}
+	for _, bad := range []string{"~", "%zz~", "a/~b~"} {
+		var id mdm.EnrollmentID
+		_ = id.UnmarshalText([]byte(bad))
+		assert.Empty(t, id.Device, "%q", bad)
+	}
 }
 
 func FuzzParseEnrollmentID(f *testing.F) {

@@ -29,8 +29,8 @@ const (
 	maxToken       = 100              // bytes; see Target
 )
 
-// Poller asks sources for dead tokens, finds whose they are, and settles them in the Store as Invalid results: nobody pushes to
-// such a channel until its next TokenUpdate. It ends no enrollment: a dead token is no proof that the device is gone (Apple's
+// Poller asks sources for dead tokens, finds whose they are, and settles them in the Store as Invalid results: such a
+// channel is presumed Gone, and nobody pushes to it until it speaks. It ends no enrollment: a dead token proves nothing (Apple's
 // "MDM Best Practices").
 //
 // Reading takes the list from a source for good. So what was read and could not be settled is kept in memory and tried again in

@@ -10,6 +10,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/event"
+	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/presence"
 	"github.com/gomdm/applemdm/mdm/scep"
@@ -37,6 +38,7 @@ type Stores struct {
 	Sweep            Sweeper
 	Leases           Leases
 	Presence         presence.Store
+	Expiry           expiry.Store
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next

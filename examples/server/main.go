@@ -46,6 +46,9 @@ type options struct {
 	apnsURL, apnsCA string
 	pushCert        string
 	noPush          bool
+	pushRate        int
+	quiet, inactive time.Duration
+	publicURL       string
 	retention       time.Duration
 	drain, shutdown time.Duration
 	verbose         bool
@@ -88,6 +91,10 @@ func parse(args []string, env func(string) string, stderr io.Writer) (o options,
 	flags.StringVar(&o.apnsCA, "apns-ca", "", "whom to trust as APNs, PEM; empty: the system's roots")
 	flags.StringVar(&o.pushCert, "push-cert", "", "push certificate and key, PEM, to be stored at start; or put it to the API")
 	flags.BoolVar(&o.noPush, "no-push", false, "send no pushes: devices connect when they please")
+	flags.IntVar(&o.pushRate, "push-rate", 0, "pushes a second, at most; 0: as many as APNs takes")
+	flags.DurationVar(&o.quiet, "quiet", 0, "how long a device may be silent before it is pushed once a day; 0: 24h")
+	flags.DurationVar(&o.inactive, "inactive", 0, "how long it may be silent before it is called inactive; 0: 168h")
+	flags.StringVar(&o.publicURL, "public-url", "", "where devices reach this server, as https://mdm.example.com: its certificate is watched for its end, whoever shows it")
 	flags.DurationVar(&o.retention, "retention", 0, "how long finished commands are kept; 0: 90 days, negative: for ever")
 	flags.DurationVar(&o.drain, "drain", 0, "how long to serve on after SIGTERM, not ready, until the load balancer has noticed")
 	flags.DurationVar(&o.shutdown, "shutdown-timeout", 20*time.Second, "how long requests that have begun may take after that")
@@ -136,6 +143,8 @@ func (o *options) check() error {
 	refuse(header && o.trustedProxies == "", "-identity header needs -trusted-proxies: else anybody could claim any certificate")
 	refuse(o.admin != "" && o.token.IsZero(), "set APPLEMDM_API_TOKEN to the token of the API, or -admin to nothing")
 	refuse(!strings.HasPrefix(o.path, "/"), "-path begins with a slash")
+	refuse(o.publicURL != "" && o.publicAddr() == "", "-public-url is of the form https://host")
+	refuse(o.pushRate < 0, "-push-rate is not negative")
 	refuse(o.logFormat != "text" && o.logFormat != "json", "-log is text or json")
 	return errors.Join(wrong...)
 }

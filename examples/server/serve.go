@@ -16,7 +16,9 @@ import (
 
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/api"
+	"github.com/gomdm/applemdm/mdm/presence"
 	"github.com/gomdm/applemdm/mdm/server"
+	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
 )
 
@@ -74,11 +76,12 @@ func (a *app) wire(ctx context.Context, requests *slog.Logger) error {
 		return err
 	}
 	a.mdm, err = server.New(server.Config{Stores: a.stores, Extractor: extractor, Validator: validator, Pusher: pusher, Logger: requests,
-		Retention: storage.Retention{Commands: a.o.retention}})
+		Retention: storage.Retention{Commands: a.o.retention}, Pacing: push.Pacing{Rate: a.o.pushRate},
+		Presence: presence.Policy{Quiet: a.o.quiet, Inactive: a.o.inactive}, Expiry: a.o.expiry()})
 	if err != nil || a.o.admin == "" {
 		return err
 	}
-	a.api, err = api.New(api.Config{Stores: a.stores, Tokens: []mdm.Secret{a.o.token}, End: a.mdm.Checkin().End, Logger: a.log})
+	a.api, err = api.New(api.Config{Stores: a.stores, Tokens: []mdm.Secret{a.o.token}, End: a.mdm.Checkin().End, Expiry: a.mdm.Expiry(), Logger: a.log})
 	return err
 }
 

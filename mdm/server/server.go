@@ -8,8 +8,8 @@
 //	})
 //
 // The handler serves both halves of the protocol on one URL and tells them apart by content type, as devices send them.
-// [Server.Run] does the work that is not anybody's request: it sends pushes, looks which devices are still there, delivers
-// events, finishes orders for many whose process is gone, and deletes what is over.
+// [Server.Run] does the work that is not anybody's request: it sends pushes, looks which devices are still there, tells of
+// credentials whose end comes near, delivers events, finishes orders for many whose process is gone, and deletes what is over.
 //
 // The way of a request: its size is limited, then the certificate is extracted, then the property list is scanned in
 // one bounded pass, then the certificate is validated, and only then is it decoded and applied, in one call of a store.
@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/event"
+	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/presence"
 	"github.com/gomdm/applemdm/profile"
@@ -67,6 +69,12 @@ type Config struct {
 	Presence    presence.Policy
 	PresenceFor func(*mdm.Enrollment, presence.Policy) presence.Policy
 
+	// Expiry are the credentials that end, besides the push certificates of Stores, which are known: the device CA, the chain
+	// of the server, tokens of other services. Each leaves events and log lines as its end comes near; Stores.Expiry nil: none.
+	Expiry []expiry.Source
+	// Feedback is asked for dead push tokens now and then, besides what Pusher answers, which is known.
+	Feedback *push.Poller
+
 	// Retention says how long what is over is kept; the zero value has defaults. Stores.Sweep nil: for ever.
 	Retention storage.Retention
 
@@ -86,6 +94,7 @@ type Server struct {
 	pushes  *push.Dispatcher
 	events  []*event.Dispatcher
 	watcher *presence.Watcher
+	expiry  *expiry.Calendar
 }
 
 // New checks cfg and returns a server. The error has a line for each thing that is missing.
@@ -141,10 +150,17 @@ func (s *Server) wire() {
 	if s.cfg.Stores.Presence != nil {
 		s.watcher = &presence.Watcher{Store: s.cfg.Stores.Presence, Policy: s.cfg.Presence, For: s.cfg.PresenceFor, Clock: s.cfg.Clock, Logger: s.cfg.Logger}
 	}
+	s.expiry = &expiry.Calendar{Sources: slices.Clone(s.cfg.Expiry)}
+	if certificates := s.cfg.Stores.PushCertificates; certificates != nil {
+		s.expiry.Sources = append(s.expiry.Sources, expiry.PushCertificates(certificates))
+	}
 	for name, consumer := range s.cfg.Consumers {
 		s.events = append(s.events, &event.Dispatcher{Log: s.cfg.Stores.Events, Name: name, Consumer: consumer, Logger: s.cfg.Logger})
 	}
 }
+
+// Expiry returns the calendar of what ends: Config.Expiry and the push certificates.
+func (s *Server) Expiry() *expiry.Calendar { return s.expiry }
 
 // Checkin returns the check-in service, for what operators ask of it, as ending an enrollment.
 func (s *Server) Checkin() *checkin.Service { return s.service }
@@ -183,6 +199,12 @@ func (s *Server) runners() []func(context.Context) error {
 	}
 	if s.watcher != nil {
 		all = append(all, s.watcher.Run)
+	}
+	if s.cfg.Stores.Expiry != nil {
+		all = append(all, (&expiry.Notifier{Calendar: s.expiry, Store: s.cfg.Stores.Expiry, Clock: s.cfg.Clock, Logger: s.cfg.Logger}).Run)
+	}
+	if s.cfg.Feedback != nil {
+		all = append(all, s.cfg.Feedback.Run)
 	}
 	if s.cfg.Stores.FanOuts != nil {
 		all = append(all, s.resume)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
 )
@@ -48,6 +49,7 @@ type DB struct {
 	events    []mdm.Event                    // in the order of Seq, without gaps
 	dropped   int                            // so many events before them were swept
 	leases    map[string]lease
+	reminders map[credential]expiry.Stage // told last
 	consumers map[string]*consumer
 
 	pushCertificates map[string]push.Certificate
@@ -77,6 +79,7 @@ func New() *DB {
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
 		leases:           map[string]lease{},
+		reminders:        map[credential]expiry.Stage{},
 		watchers:         map[int]func(storage.Change){},
 	}
 }
@@ -84,7 +87,7 @@ func New() *DB {
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db}
+		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

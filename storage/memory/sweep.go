@@ -26,6 +26,7 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, r storage.Retention) (do
 				}
 			}
 		}
+		db.sweepReminders(now)
 		db.sweepEvents(now, r, &done)
 		return nil
 	})

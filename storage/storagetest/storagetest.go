@@ -94,6 +94,7 @@ func groups() []group {
 		{"event-leases", needsEvents, leaseCases()},
 		{"retention", needsSweep, retentionCases()},
 		{"work-leases", needsLeases, workLeaseCases()},
+		{"reminders", needsExpiry | needsEvents, reminderCases()},
 		{"secrets", needsEscrow, secretCases()},
 		{"vault", needsVault, vaultCases()},
 		{"identity", 0, identityCases()},
@@ -152,6 +153,7 @@ const (
 	needsSweep
 	needsLeases
 	needsPresence
+	needsExpiry
 	needsDurable
 )
 
@@ -175,6 +177,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsSweep, "Sweep", s.Sweep != nil},
 		{needsLeases, "Leases", s.Leases != nil},
 		{needsPresence, "Presence", s.Presence != nil},
+		{needsExpiry, "Expiry", s.Expiry != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name
