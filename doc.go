@@ -9,7 +9,8 @@
 //	  → checkin.Service or command.Service → one call of a store, one transaction → reply
 //
 // Whoever queues a command leaves a push in the same transaction; whatever happens leaves an event in it. [Server.Run]
-// sends the pushes and delivers the events, finishes orders for many whose process is gone, and deletes what is over.
+// sends the pushes, looks which devices are still there, tells of credentials that end, delivers the events, finishes orders
+// for many whose process is gone, and deletes what is over.
 //
 // # The packages, from the ground up
 //
@@ -23,6 +24,7 @@
 //   - mdm/setup, mdm/enroll, mdm/ddm: panes of Setup Assistant, documents of the ways in, declarations and status.
 //   - profile: builds, checks, signs and reads profiles, with every payload of the schema; the initial profile above all.
 //   - push, push/apns, push/vendor: wakes devices; the provider that talks to Apple; signs requests for push certificates.
+//   - mdm/presence, mdm/expiry: which devices are still there; what ends, and who must do what about it.
 //   - checkin: the check-in half of the protocol. What a message means is decided here.
 //   - command: the command half. Queues, results, every command of the schema with its answer, and raw ones.
 //   - storage: gathers what the packages above ask of a database.

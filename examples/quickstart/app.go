@@ -18,6 +18,7 @@ import (
 
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/scep"
@@ -159,6 +160,10 @@ func (a *app) wire(pusher push.Pusher) error {
 		Pusher:    pusher,
 		Logger:    a.log,
 		Clock:     a.now,
+		Expiry: []expiry.Source{
+			expiry.Chain(expiry.DeviceCA, "quick start", a.pki.devices.Chain()...),
+			expiry.TLS(a.base, func() (*tls.Certificate, error) { return &a.tls, nil }),
+		},
 		// The enrollment profile grants every right; so no command is refused for lack of one.
 		Checkin: checkin.Service{Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights }},
 	})
