@@ -4,12 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"log"
 	"net"
-	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -34,30 +32,56 @@ type Push struct {
 // certificate of its clients and checks every request as Apple documents it; a bad one is refused with Apple's reason
 // and leaves a violation. Good ones are accepted, unless a script says otherwise, and wake who subscribed to the token.
 // It is safe for concurrent use.
+//
+// As Apple's does, it lets few streams onto a connection ([APNsConfig.FirstStreams]) until the first push on it has
+// shown that the certificate is good, and then raises the limit. A stream beyond the limit is refused unseen; it is a
+// violation if the client had acknowledged the limit.
 type APNs struct {
-	url    string
-	roots  *x509.CertPool
-	server *http.Server
+	url      string
+	roots    *x509.CertPool
+	listener *net.TCPListener
+	tls      *tls.Config
+	config   APNsConfig // with its defaults
 
 	closing sync.Once
 	closed  chan struct{}
+	serving sync.WaitGroup // who accepts, and the goroutines of connections
+	jobs    chan apnsJob   // to idle workers
+	idle    atomic.Int64   // workers
+	latency atomic.Int64
+	count   apnsCount
 
 	mu         sync.Mutex
 	pushes     []Push
 	violations []string
 	queue      []PushAnswer
 	script     func(Push) PushAnswer
+	taken      func(Push)
 	delivered  func(Push)
-	devices    map[string]*apnsDevice
+	kept       map[string]struct{} // tokens that a push waits for
+	subs       map[string]map[chan struct{}]struct{}
+	ids        map[[16]byte]struct{} // taken; nil: not counted
+	last       map[string]time.Time  // when a push to the token was accepted; nil: no TokenInterval
+	purge      int                   // size of last at which it is searched for old ones
 	revoked    map[mdm.Fingerprint]bool
 	conns      map[*apnsConn]struct{}
 	connected  int
+	streams    int
+	ended      bool
+	down       bool
+	silent     bool
 }
 
 // APNsConfig sets up an APNs. The zero value is what [NewAPNs] uses.
 type APNsConfig struct {
-	MaxStreams int    // HTTP/2 streams per connection; 0: 1000, as Apple
-	MaxTLS     uint16 // highest version of TLS; 0: the newest
+	MaxStreams   int    // HTTP/2 streams per connection; 0: 1000, as Apple
+	FirstStreams int    // the same before a push was taken on the connection, if it is less; 0: 1, as Apple
+	MaxTLS       uint16 // highest version of TLS; 0: the newest
+
+	TokenInterval time.Duration    // a push sooner after one to the same token gets 429 TooManyRequests; 0: no limit
+	CountRepeats  bool             // remember every apns-id for APNsTotals.Repeated: about 40 bytes each
+	Lean          bool             // for benchmarks: keep no Pushes, and nothing for tokens without a subscription
+	Clock         func() time.Time // nil: time.Now
 }
 
 // NewAPNs starts an APNs. It panics if there is no loopback port to be had.
@@ -69,48 +93,64 @@ func (c APNsConfig) Start() *APNs {
 	if err != nil {
 		panic(fmt.Sprintf("mdmtest: %v", err))
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		panic(fmt.Sprintf("mdmtest: %v", err))
 	}
+	c = c.withDefaults()
 	a := &APNs{
-		url: "https://" + listener.Addr().String(), roots: roots, closed: make(chan struct{}),
-		devices: map[string]*apnsDevice{}, revoked: map[mdm.Fingerprint]bool{}, conns: map[*apnsConn]struct{}{},
+		url: "https://" + listener.Addr().String(), roots: roots, listener: listener, config: c, streams: c.MaxStreams,
+		closed: make(chan struct{}), jobs: make(chan apnsJob),
+		kept: map[string]struct{}{}, subs: map[string]map[chan struct{}]struct{}{},
+		revoked: map[mdm.Fingerprint]bool{}, conns: map[*apnsConn]struct{}{},
 	}
-	streams := c.MaxStreams
-	if streams <= 0 {
-		streams = 1000
+	if c.CountRepeats {
+		a.ids = map[[16]byte]struct{}{}
 	}
-	a.server = &http.Server{
-		Handler:           a,
-		TLSConfig:         a.tlsConfig(pair, c.MaxTLS),
-		ErrorLog:          log.New(io.Discard, "", 0),
-		ReadHeaderTimeout: 10 * time.Second,
-		ConnContext:       apnsConnContext,
-		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streams},
+	if c.TokenInterval > 0 {
+		a.last = map[string]time.Time{}
 	}
-	a.server.Protocols.SetHTTP2(true)
-	go func() { _ = a.server.ServeTLS(apnsListener{listener, a}, "", "") }()
+	a.tls = a.tlsConfig(pair)
+	a.serving.Go(a.accept)
 	return a
 }
 
-func (a *APNs) tlsConfig(pair tls.Certificate, maxTLS uint16) *tls.Config {
+func (c APNsConfig) withDefaults() APNsConfig {
+	if c.MaxStreams <= 0 {
+		c.MaxStreams = 1000
+	}
+	if c.FirstStreams <= 0 {
+		c.FirstStreams = 1
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return c
+}
+
+func (a *APNs) tlsConfig(pair tls.Certificate) *tls.Config {
 	return &tls.Config{
-		Certificates:     []tls.Certificate{pair},
-		MinVersion:       tls.VersionTLS12,
-		MaxVersion:       maxTLS,
-		ClientAuth:       tls.RequireAnyClientCert, // push certificates of tests have no common CA
-		VerifyConnection: a.verify,
+		Certificates:                []tls.Certificate{pair},
+		NextProtos:                  []string{"h2"},
+		MinVersion:                  tls.VersionTLS12,
+		MaxVersion:                  a.config.MaxTLS,
+		ClientAuth:                  tls.RequireAnyClientCert, // push certificates of tests have no common CA
+		VerifyConnection:            a.verify,
+		DynamicRecordSizingDisabled: true, // answers are written together
 	}
 }
 
-// Close ends all connections and stops listening.
+// Close ends all connections and stops listening. Only scripts and hooks that still run are not waited for.
 func (a *APNs) Close() {
 	a.closing.Do(func() {
+		a.mu.Lock()
+		a.ended = true
+		a.mu.Unlock()
 		close(a.closed)
-		_ = a.server.Close()
+		_ = a.listener.Close()
 	})
+	a.Disconnect()
+	a.serving.Wait()
 }
 
 // URL returns where the APNs is, to be used as Host of an apns.Client.
@@ -119,21 +159,22 @@ func (a *APNs) URL() string { return a.url }
 // RootCAs returns whom clients must trust.
 func (a *APNs) RootCAs() *x509.CertPool { return a.roots.Clone() }
 
-// Pushes returns the last 10,000 requests that were well-formed, in the order of arrival.
+// Pushes returns the last 10,000 requests that were well-formed, in the order of arrival, but those that were refused
+// unseen. There are none if the APNs is [APNsConfig.Lean].
 func (a *APNs) Pushes() []Push {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.pushes[max(0, len(a.pushes)-apnsKept):])
 }
 
-// Violations tells what was wrong with requests that Apple would refuse. It is empty if all was well.
+// Violations tells what was wrong with requests that Apple would refuse, up to 10,000. It is empty if all was well.
 func (a *APNs) Violations() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.violations)
 }
 
-// Connections returns how many TLS connections are open and how many there were in all.
+// Connections returns how many connections are open and how many there were in all.
 func (a *APNs) Connections() (open, total int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,4 +186,12 @@ func (a *APNs) OnDelivery(f func(Push)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.delivered = f
+}
+
+// OnTaken makes the APNs call f for each push that it took, accepted or not, before it is answered: those that
+// [APNsTotals.Taken] counts. nil stops that.
+func (a *APNs) OnTaken(f func(Push)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.taken = f
 }

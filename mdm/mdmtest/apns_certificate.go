@@ -105,7 +105,7 @@ func (a *APNs) verify(state tls.ConnectionState) error {
 	switch {
 	case revoked:
 		return errors.New("mdmtest: revoked certificate")
-	case time.Now().After(leaf.NotAfter):
+	case a.config.Clock().After(leaf.NotAfter):
 		return errors.New("mdmtest: expired certificate")
 	}
 	return nil

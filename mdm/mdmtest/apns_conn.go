@@ -1,107 +1,248 @@
 package mdmtest
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
-	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
-// apnsListener numbers connections and makes them breakable.
-type apnsListener struct {
-	net.Listener
-	apns *APNs
-}
+const (
+	apnsHandshake = 10 * time.Second
+	apnsLinger    = 2 * time.Second // for the client to read the end of what was sent
+)
 
-func (l apnsListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	a := l.apns
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.connected++
-	c := &apnsConn{Conn: conn, apns: a, number: a.connected, gone: make(chan struct{})}
-	a.conns[c] = struct{}{}
-	return c, nil
-}
-
-// apnsConn is a connection that can fall silent.
-type apnsConn struct {
-	net.Conn
-	apns   *APNs
-	number int
-	once   sync.Once
-	gone   chan struct{}
+// apnsSocket is a TCP connection that can fall silent.
+type apnsSocket struct {
+	*net.TCPConn
+	once sync.Once
+	gone chan struct{}
 
 	mu     sync.Mutex
 	frozen chan struct{} // closed when it thaws; nil: not frozen
 }
 
 // Read gives nothing while the connection is frozen, not even a ping.
-func (c *apnsConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.mu.Lock()
-	frozen := c.frozen
-	c.mu.Unlock()
-	if frozen != nil {
-		select {
-		case <-frozen:
-		case <-c.gone:
-		}
-	}
+func (s *apnsSocket) Read(b []byte) (int, error) {
+	n, err := s.TCPConn.Read(b)
+	s.await()
 	return n, err
 }
 
-func (c *apnsConn) Close() error {
-	c.once.Do(func() {
-		close(c.gone)
-		c.apns.mu.Lock()
-		defer c.apns.mu.Unlock()
-		delete(c.apns.conns, c)
-	})
-	return c.Conn.Close()
+// Write sends nothing while the connection is frozen.
+func (s *apnsSocket) Write(b []byte) (int, error) {
+	s.await()
+	return s.TCPConn.Write(b)
 }
 
-// Freeze makes the connections that are open now fall silent, as when a router forgot them: nothing is refused, nothing
-// is answered, not even a ping. New connections work. thaw lets the frozen ones go on.
-func (a *APNs) Freeze() (thaw func()) {
+func (s *apnsSocket) await() {
+	s.mu.Lock()
+	frozen := s.frozen
+	s.mu.Unlock()
+	if frozen != nil {
+		select {
+		case <-frozen:
+		case <-s.gone:
+		}
+	}
+}
+
+func (s *apnsSocket) freeze(until chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = until
+}
+
+func (s *apnsSocket) Close() error {
+	s.once.Do(func() { close(s.gone) })
+	return s.TCPConn.Close()
+}
+
+// end says that nothing more is sent, and lets the reader go on for a while: a socket that is closed with data unread
+// takes away from the client what it was sent last.
+func (s *apnsSocket) end() {
+	_ = s.CloseWrite()
+	_ = s.SetReadDeadline(time.Now().Add(apnsLinger))
+}
+
+func (s *apnsSocket) drain() { _, _ = io.Copy(io.Discard, s.TCPConn) }
+
+// apnsConn is a connection. One goroutine reads, takes pushes and queues what is to be written; another one writes.
+type apnsConn struct {
+	apns   *APNs
+	socket *apnsSocket
+	number int
+	topic  string // of the client's certificate
+	jobs   atomic.Int64
+
+	// Of the reader.
+	tls     *tls.Conn
+	in      *bufio.Reader
+	inErr   error // why no more comes in
+	reader  *http2.Framer
+	hpack   *hpack.Decoder
+	opening *apnsStream // whose header is being read
+	block   int         // bytes of that header so far
+	highest uint32      // stream
+	owed    int         // bytes of flow control to give back
+
+	mu       sync.Mutex
+	changed  sync.Cond // of what follows
+	writer   *http2.Framer
+	out      apnsBuffer
+	urgent   bool // out is to be written now
+	broken   bool // nothing is read or written any more
+	started  bool // HTTP/2 is spoken
+	trusted  bool // a push was taken
+	away     bool // GOAWAY was sent; streams beyond last are ignored
+	finished bool // nothing follows on what is in out
+	last     uint32
+	streams  map[uint32]*apnsStream
+	max      int // streams, when it is trusted
+	limit    int // streams, as announced
+	unacked  int // SETTINGS
+	window   int64
+	initial  int64 // window of a stream
+	frame    int   // bytes of a frame that the client takes
+	delayed  apnsDelayed
+	timer    *time.Timer
+}
+
+// apnsBuffer is what is to be written.
+type apnsBuffer struct{ b []byte }
+
+// Write appends b.
+func (o *apnsBuffer) Write(b []byte) (int, error) {
+	o.b = append(o.b, b...)
+	return len(b), nil
+}
+
+// accept serves connections until Close.
+func (a *APNs) accept() {
+	for {
+		conn, err := a.listener.AcceptTCP()
+		if err == nil {
+			a.admit(conn)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		select { // a lack of file descriptors, as a rule
+		case <-a.closed:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (a *APNs) admit(conn *net.TCPConn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	until := make(chan struct{})
-	for c := range a.conns {
-		c.mu.Lock()
-		c.frozen = until
-		c.mu.Unlock()
+	if a.down || a.ended {
+		_ = conn.SetLinger(0) // reset
+		_ = conn.Close()
+		return
 	}
-	return sync.OnceFunc(func() { close(until) })
+	a.connected++
+	c := &apnsConn{
+		apns: a, socket: &apnsSocket{TCPConn: conn, gone: make(chan struct{})}, number: a.connected,
+		streams: map[uint32]*apnsStream{}, max: a.streams, window: 65535, initial: 65535, frame: 16 << 10,
+	}
+	c.changed.L = &c.mu
+	a.conns[c] = struct{}{}
+	silent := a.silent
+	a.serving.Go(func() { c.serve(silent) })
 }
 
-// Disconnect breaks all open connections.
-func (a *APNs) Disconnect() {
-	a.mu.Lock()
-	open := make([]*apnsConn, 0, len(a.conns))
-	for c := range a.conns {
-		open = append(open, c)
+func (c *apnsConn) serve(silent bool) {
+	defer c.breakOff()
+	if silent {
+		c.socket.drain()
+		return
 	}
-	a.mu.Unlock()
-	for _, c := range open {
-		_ = c.Close()
+	if !c.handshake() {
+		c.socket.end()
+		c.socket.drain()
+		return
 	}
+	c.start()
+	written := make(chan struct{})
+	go func() { defer close(written); c.write() }()
+	c.read()
+	c.breakOff()
+	<-written
 }
 
-type apnsConnKey struct{}
-
-func apnsConnContext(ctx context.Context, conn net.Conn) context.Context {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+// handshake reports whether the client has shown a certificate that is let in, and speaks HTTP/2.
+func (c *apnsConn) handshake() bool {
+	c.tls = tls.Server(c.socket, c.apns.tls)
+	ctx, cancel := context.WithTimeout(context.Background(), apnsHandshake)
+	defer cancel()
+	if err := c.tls.HandshakeContext(ctx); err != nil {
+		return false
 	}
-	return context.WithValue(ctx, apnsConnKey{}, conn)
+	state := c.tls.ConnectionState()
+	c.topic = apnsPeerTopic(&state)
+	return state.NegotiatedProtocol == "h2"
 }
 
-func apnsConnOf(r *http.Request) *apnsConn {
-	c, _ := r.Context().Value(apnsConnKey{}).(*apnsConn)
-	return c
+// start prepares for HTTP/2 and queues the server's preface.
+func (c *apnsConn) start() {
+	c.in = bufio.NewReaderSize(apnsInput{c}, 32<<10)
+	c.reader = http2.NewFramer(nil, c.in)
+	c.reader.SetReuseFrames()
+	c.reader.SetMaxReadFrameSize(16 << 10)
+	c.hpack = hpack.NewDecoder(4096, func(f hpack.HeaderField) { c.opening.head.field(f) })
+	c.hpack.SetMaxStringLength(apnsMaxHeaders)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writer = http2.NewFramer(&c.out, nil)
+	c.started = true
+	c.announce()
+	_ = c.writer.WriteWindowUpdate(0, apnsWindow-65535)
+}
+
+// apnsInput is where the reader reads from. Before it waits, what is queued is written: so answers to what came
+// together go together.
+type apnsInput struct{ c *apnsConn }
+
+func (i apnsInput) Read(b []byte) (int, error) {
+	i.c.urge()
+	i.c.ebb()
+	n, err := i.c.tls.Read(b)
+	i.c.inErr = err
+	return n, err
+}
+
+// breakOff ends the connection at once.
+func (c *apnsConn) breakOff() {
+	c.mu.Lock()
+	c.broken = true
+	c.abandon()
+	c.changed.Broadcast()
+	c.mu.Unlock()
+	_ = c.socket.Close()
+	c.apns.mu.Lock()
+	defer c.apns.mu.Unlock()
+	delete(c.apns.conns, c)
+}
+
+// abandon forgets all streams. The caller holds c.mu.
+func (c *apnsConn) abandon() {
+	for _, st := range c.streams {
+		c.cancel(st)
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 }

@@ -1,10 +1,6 @@
 package mdmtest
 
-// apnsDevice is what an APNs knows of a device token.
-type apnsDevice struct {
-	kept bool // a push waits for the device to connect
-	subs map[chan struct{}]struct{}
-}
+const apnsKeptTokens = 1_000_000 // that a push waits for
 
 // Subscribe returns a channel that gets a value when a push to token is accepted; pushes that nobody has read yet are
 // one, as on a device. A push that came before the first subscription was kept and comes at once. Call cancel when
@@ -12,44 +8,38 @@ type apnsDevice struct {
 func (a *APNs) Subscribe(token []byte) (woken <-chan struct{}, cancel func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	key := string(token)
 	sub := make(chan struct{}, 1)
-	d := a.device(token)
-	d.subs[sub] = struct{}{}
-	if d.kept {
-		d.kept = false
+	if a.subs[key] == nil {
+		a.subs[key] = map[chan struct{}]struct{}{}
+	}
+	a.subs[key][sub] = struct{}{}
+	if _, kept := a.kept[key]; kept {
+		delete(a.kept, key)
 		sub <- struct{}{}
 	}
-	return sub, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(d.subs, sub)
-	}
+	return sub, func() { a.unsubscribe(key, sub) }
 }
 
-// device returns the record of token. The caller holds a.mu.
-func (a *APNs) device(token []byte) *apnsDevice {
-	d := a.devices[string(token)]
-	if d == nil {
-		d = &apnsDevice{subs: map[chan struct{}]struct{}{}}
-		a.devices[string(token)] = d
-	}
-	return d
-}
-
-// deliver wakes the subscribers of p's token, or keeps p for the next one.
-func (a *APNs) deliver(p Push) {
+func (a *APNs) unsubscribe(key string, sub chan struct{}) {
 	a.mu.Lock()
-	hook := a.delivered
-	d := a.device(p.Token)
-	d.kept = len(d.subs) == 0
-	for sub := range d.subs {
+	defer a.mu.Unlock()
+	delete(a.subs[key], sub)
+	if len(a.subs[key]) == 0 {
+		delete(a.subs, key)
+	}
+}
+
+// wake wakes the subscribers of token, or keeps the push for the next one. The caller holds a.mu.
+func (a *APNs) wake(token []byte) {
+	subs := a.subs[string(token)]
+	for sub := range subs {
 		select {
 		case sub <- struct{}{}:
 		default: // woken already
 		}
 	}
-	a.mu.Unlock()
-	if hook != nil {
-		hook(p)
+	if len(subs) == 0 && !a.config.Lean && len(a.kept) < apnsKeptTokens {
+		a.kept[string(token)] = struct{}{}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,63 +15,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// ServeHTTP answers one push. It is exported for net/http only.
-func (a *APNs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get("Apns-Id")
-	if id == "" {
-		id = uuid.NewString()
-	}
-	p, refused := apnsReadPush(r)
-	if refused != nil {
-		a.violate(refused.Error())
-		RefusePush(refused.status, refused.reason).write(w, id)
-		return
-	}
-	conn := apnsConnOf(r)
-	p.ID, p.At, p.Conn = id, time.Now(), conn.number
-	answer := a.decide(p)
-	if !answer.Drop && !answer.Stall {
-		p.Status = answer.status()
-	}
-	a.record(p)
-	switch {
-	case answer.Drop:
-		_ = conn.Close()
-		panic(http.ErrAbortHandler)
-	case answer.Stall:
-		a.stall(r)
-	}
-	if answer.Accepted() {
-		a.deliver(p)
-	}
-	answer.write(w, id)
-}
-
-func (a *APNs) record(p Push) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.pushes) >= 2*apnsKept { // not at every push
-		a.pushes = append(a.pushes[:0], a.pushes[apnsKept:]...)
-	}
-	a.pushes = append(a.pushes, p)
-}
-
-func (a *APNs) violate(what string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.violations) < apnsKept {
-		a.violations = append(a.violations, what)
-	}
-}
-
-// stall waits until nobody wants an answer any more.
-func (a *APNs) stall(r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-a.closed:
-	}
-	panic(http.ErrAbortHandler)
-}
+const apnsMaxPayload = 4096 // bytes
 
 // apnsRefusal is a rule of Apple's that a request breaks.
 type apnsRefusal struct {
@@ -85,27 +30,28 @@ func apnsRefuse(status int, reason, format string, args ...any) *apnsRefusal {
 	return &apnsRefusal{status, reason, fmt.Sprintf(format, args...)}
 }
 
-// apnsReadPush checks r against "Sending notification requests to APNs" and the rules for MDM.
-func apnsReadPush(r *http.Request) (Push, *apnsRefusal) {
-	var p Push
-	for _, check := range []func(*http.Request, *Push) *apnsRefusal{checkLine, checkTopic, checkHeaders, checkBody} {
-		if refused := check(r, &p); refused != nil {
-			return Push{}, refused
-		}
+// readPush fills p from a request, and checks it against "Sending notification requests to APNs" and the rules for MDM.
+// topic is that of the client's certificate.
+func (p *Push) readPush(h *apnsHead, body []byte, topic string) *apnsRefusal {
+	if refused := p.readLine(h); refused != nil {
+		return refused
 	}
-	return p, nil
+	if refused := p.readTopic(h, topic); refused != nil {
+		return refused
+	}
+	if refused := p.readHeaders(h); refused != nil {
+		return refused
+	}
+	return p.readBody(body)
 }
 
-func checkLine(r *http.Request, p *Push) *apnsRefusal {
-	if r.ProtoMajor != 2 {
-		return apnsRefuse(http.StatusBadRequest, "BadPath", "HTTP/2 is required, not %s", r.Proto)
+func (p *Push) readLine(h *apnsHead) *apnsRefusal {
+	if h.method != http.MethodPost {
+		return apnsRefuse(http.StatusMethodNotAllowed, "MethodNotAllowed", "%s is not POST", h.method)
 	}
-	if r.Method != http.MethodPost {
-		return apnsRefuse(http.StatusMethodNotAllowed, "MethodNotAllowed", "%s is not POST", r.Method)
-	}
-	digits, ok := strings.CutPrefix(r.URL.EscapedPath(), "/3/device/")
-	if !ok || r.URL.RawQuery != "" {
-		return apnsRefuse(http.StatusNotFound, "BadPath", "%q", r.URL.String())
+	digits, ok := strings.CutPrefix(h.path, "/3/device/")
+	if !ok || strings.Contains(digits, "?") {
+		return apnsRefuse(http.StatusNotFound, "BadPath", "%q", h.path)
 	}
 	if digits == "" {
 		return apnsRefuse(http.StatusBadRequest, "MissingDeviceToken", "no token in the path")
@@ -118,59 +64,81 @@ func checkLine(r *http.Request, p *Push) *apnsRefusal {
 	return nil
 }
 
-func checkTopic(r *http.Request, p *Push) *apnsRefusal {
-	p.Topic = r.Header.Get("Apns-Topic")
+func (p *Push) readTopic(h *apnsHead, own string) *apnsRefusal {
+	p.Topic = h.topic
 	if p.Topic == "" {
 		return apnsRefuse(http.StatusBadRequest, "MissingTopic", "no apns-topic")
 	}
-	if own := apnsPeerTopic(r.TLS); own != p.Topic {
+	if own != p.Topic {
 		return apnsRefuse(http.StatusBadRequest, "TopicDisallowed", "apns-topic %q with a certificate of %q", p.Topic, own)
 	}
 	return nil
 }
 
-func checkHeaders(r *http.Request, p *Push) *apnsRefusal {
-	for name, values := range r.Header {
-		if strings.HasPrefix(name, "Apns-") && len(values) > 1 {
-			return apnsRefuse(http.StatusBadRequest, "DuplicateHeaders", "%s", name)
-		}
+func (p *Push) readHeaders(h *apnsHead) *apnsRefusal {
+	if h.duplicate != "" {
+		return apnsRefuse(http.StatusBadRequest, "DuplicateHeaders", "%s", h.duplicate)
 	}
-	if kind := r.Header.Get("Apns-Push-Type"); kind != "mdm" {
-		return apnsRefuse(http.StatusBadRequest, "InvalidPushType", "apns-push-type %q", kind)
+	if h.kind != "mdm" {
+		return apnsRefuse(http.StatusBadRequest, "InvalidPushType", "apns-push-type %q", h.kind)
 	}
-	if priority := r.Header.Get("Apns-Priority"); priority != "" && priority != "10" && priority != "5" {
-		return apnsRefuse(http.StatusBadRequest, "BadPriority", "apns-priority %q", priority)
+	if h.priority != "" && h.priority != "10" && h.priority != "5" {
+		return apnsRefuse(http.StatusBadRequest, "BadPriority", "apns-priority %q", h.priority)
 	}
-	if id := r.Header.Get("Apns-Id"); id != "" && (uuid.Validate(id) != nil || len(id) != 36 || id != strings.ToLower(id)) {
-		return apnsRefuse(http.StatusBadRequest, "BadMessageId", "apns-id %q", id)
+	if h.id != "" && (len(h.id) != 36 || uuid.Validate(h.id) != nil || h.id != strings.ToLower(h.id)) {
+		return apnsRefuse(http.StatusBadRequest, "BadMessageId", "apns-id %q", h.id)
 	}
-	seconds, err := strconv.ParseInt(r.Header.Get("Apns-Expiration"), 10, 64)
+	seconds, err := strconv.ParseInt(h.expiration, 10, 64)
 	if err != nil || seconds <= 0 {
-		return apnsRefuse(http.StatusBadRequest, "BadExpirationDate", "apns-expiration %q does not let APNs keep the push", r.Header.Get("Apns-Expiration"))
+		return apnsRefuse(http.StatusBadRequest, "BadExpirationDate", "apns-expiration %q does not let APNs keep the push", h.expiration)
 	}
 	p.Expiration = time.Unix(seconds, 0)
 	return nil
 }
 
-func checkBody(r *http.Request, p *Push) *apnsRefusal {
-	const maxPayload = 4096
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxPayload+1))
-	switch {
-	case err != nil:
-		panic(http.ErrAbortHandler) // the client went away: not a violation
-	case len(body) == 0:
+func (p *Push) readBody(body []byte) *apnsRefusal {
+	if len(body) == 0 {
 		return apnsRefuse(http.StatusBadRequest, "PayloadEmpty", "no body")
-	case len(body) > maxPayload:
-		return apnsRefuse(http.StatusRequestEntityTooLarge, "PayloadTooLarge", "more than %d bytes", maxPayload)
 	}
+	magic, ok := apnsPlainMagic(body)
+	if !ok {
+		magic, ok = apnsMagic(body)
+	}
+	if !ok {
+		return apnsRefuse(http.StatusBadRequest, "PayloadEmpty", "the body is not {\"mdm\": PushMagic}")
+	}
+	p.Magic, p.Payload = magic, body
+	return nil
+}
+
+// apnsPlainMagic reads the payload as nearly all are, which is much quicker than to parse it.
+func apnsPlainMagic(body []byte) (string, bool) {
+	magic, ok := bytes.CutPrefix(body, []byte(`{"mdm":"`))
+	if !ok {
+		return "", false
+	}
+	magic, ok = bytes.CutSuffix(magic, []byte(`"}`))
+	if !ok || len(magic) == 0 {
+		return "", false
+	}
+	for _, b := range magic {
+		if b < ' ' || b > '~' || b == '"' || b == '\\' {
+			return "", false
+		}
+	}
+	return string(magic), true
+}
+
+// apnsMagic reads any JSON that has a PushMagic and nothing else.
+func apnsMagic(body []byte) (string, bool) {
 	var payload struct {
 		MDM *string `json:"mdm"`
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&payload); err != nil || payload.MDM == nil || *payload.MDM == "" {
-		return apnsRefuse(http.StatusBadRequest, "PayloadEmpty", "the body is not {\"mdm\": PushMagic}")
+		return "", false
 	}
-	p.Magic, p.Payload = *payload.MDM, body
-	return nil
+	_, err := decoder.Token()
+	return *payload.MDM, errors.Is(err, io.EOF)
 }
