@@ -25,7 +25,7 @@ type Push struct {
 	Expiration time.Time
 	At         time.Time
 	Conn       int // number of the connection that it came on, from 1
-	Status     int // answered; 0 if there was no answer
+	Status     int // of the answer, though it may be delayed; 0 if there is none
 }
 
 // APNs is a simulated Apple Push Notification service: HTTP/2 over TLS on a loopback port. It demands a push

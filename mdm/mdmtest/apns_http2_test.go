@@ -256,7 +256,7 @@ func TestAPNsLeavesNothingBehind(t *testing.T) {
 	}
 	require.False(t, running())
 	server, cert := startAPNs(t)
-	server.Script(func(mdmtest.Push) mdmtest.PushAnswer { return mdmtest.PushAnswer{Delay: longAgo} })
+	server.Script(func(mdmtest.Push) mdmtest.PushAnswer { return mdmtest.PushAnswer{Delay: tooLong} })
 	var raws []*rawClient
 	for range 5 {
 		r := newRaw(t, server, cert)

@@ -20,7 +20,7 @@ import (
 
 const pushTopic = "com.apple.mgmt.External.test"
 
-func startAPNs(t *testing.T) (*mdmtest.APNs, push.Certificate) {
+func startAPNs(t testing.TB) (*mdmtest.APNs, push.Certificate) {
 	server := mdmtest.NewAPNs()
 	t.Cleanup(server.Close)
 	cert, err := mdmtest.NewPushCertificate(pushTopic)

@@ -5,13 +5,16 @@
 // when it is pushed, answers commands as its script says, renews its identity when it is told to install a new MDM
 // profile, can be wiped, backed up and restored, and checks out.
 //
-//	apns, err := mdmtest.NewAPNs()
-//	…
+//	apns := mdmtest.NewAPNs()
+//	defer apns.Close()
 //	phone := mdmtest.NewDevice(mdmtest.Config{UDID: "00008030-0123456789AB", RootCAs: roots, APNs: apns})
 //	err = phone.Enroll(ctx, "https://mdm.example.com/enroll.mobileconfig")
 //	go phone.Run(ctx)
 //
-// An [APNs] is a server of real HTTP/2 with scripted answers; devices that were given it are woken by what it accepts.
+// An [APNs] is a server of real HTTP/2 with scripted answers; devices that were given it are woken by what it accepts. It
+// fails as Apple's does when it is told to: a push by its [PushAnswer], a connection or the whole service by methods of
+// the APNs. [APNs.Totals] counts what became of any number of pushes. A [FeedbackService] is what Apple had before to
+// tell of dead tokens.
 //
 // The package does not import testing, so that programs can be built with it, too.
 package mdmtest
