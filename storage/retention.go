@@ -17,7 +17,7 @@ type Retention struct {
 	// Asides is for reports that were kept aside, which somebody should look at. 0: 180 days.
 	Asides time.Duration
 	// Events is for events, the audit trail. 0: 90 days. One that a consumer has not acknowledged is kept, but not for more
-	// than four times that: the consumer is gone.
+	// than four times that: the consumer is gone. It is for waves of pushes, too, counted from their end.
 	Events time.Duration
 	// Challenges is for SCEP challenges, counted from when they expire. 0: 30 days.
 	Challenges time.Duration
@@ -50,6 +50,7 @@ type Swept struct {
 	Asides     int
 	Events     int
 	Challenges int
+	Waves      int // of pushes, that have ended
 }
 
 // Sweeper deletes what is over.

@@ -39,6 +39,7 @@ type Stores struct {
 	Leases           Leases
 	Presence         presence.Store
 	Expiry           expiry.Store
+	Waves            push.Waves
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next

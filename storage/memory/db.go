@@ -46,8 +46,9 @@ type DB struct {
 	// outboxes
 	intents   map[mdm.EnrollmentID]*intent
 	looks     map[mdm.EnrollmentID]time.Time // when to see whether a device is still there
-	events    []mdm.Event                    // in the order of Seq, without gaps
-	dropped   int                            // so many events before them were swept
+	waves     map[waveKey]*wave
+	events    []mdm.Event // in the order of Seq, without gaps
+	dropped   int         // so many events before them were swept
 	leases    map[string]lease
 	reminders map[credential]expiry.Stage // told last
 	consumers map[string]*consumer
@@ -75,6 +76,7 @@ func New() *DB {
 		queues:           map[mdm.EnrollmentID]*queue{},
 		intents:          map[mdm.EnrollmentID]*intent{},
 		looks:            map[mdm.EnrollmentID]time.Time{},
+		waves:            map[waveKey]*wave{},
 		consumers:        map[string]*consumer{},
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
@@ -87,7 +89,7 @@ func New() *DB {
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db}
+		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

@@ -28,6 +28,14 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, r storage.Retention) (do
 		}
 		db.sweepReminders(now)
 		db.sweepEvents(now, r, &done)
+		if before := storage.Before(now, r.Events, storage.DefaultEvents); !before.IsZero() {
+			for key, w := range db.waves {
+				if !w.Open() && w.Ended.Before(before) {
+					delete(db.waves, key)
+					done.Waves++
+				}
+			}
+		}
 		return nil
 	})
 	return done, err

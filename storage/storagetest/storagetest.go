@@ -89,6 +89,7 @@ func groups() []group {
 		{"feedback", needsPush, feedbackCases()},
 		{"session-push", needsPush, sessionPushCases()},
 		{"presence", needsPresence | needsPush | needsEvents, presenceCases()},
+		{"waves", needsWaves | needsPush, waveCases()},
 		{"push-certificates", needsPushCertificates, pushCertificateCases()},
 		{"events", needsEvents, eventCases()},
 		{"event-leases", needsEvents, leaseCases()},
@@ -154,6 +155,7 @@ const (
 	needsLeases
 	needsPresence
 	needsExpiry
+	needsWaves
 	needsDurable
 )
 
@@ -178,6 +180,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsLeases, "Leases", s.Leases != nil},
 		{needsPresence, "Presence", s.Presence != nil},
 		{needsExpiry, "Expiry", s.Expiry != nil},
+		{needsWaves, "Waves", s.Waves != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

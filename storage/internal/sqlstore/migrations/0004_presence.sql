@@ -21,16 +21,18 @@ CREATE INDEX mdm_enrollments_presence ON mdm_enrollments (presence, tenant, devi
 
 -- Waves of pushes over many. Each step is one transaction that moves the wave on.
 CREATE TABLE mdm_waves (
-	id       {key} NOT NULL PRIMARY KEY,
+	id       {key} NOT NULL,
 	tenant   {key} NOT NULL,
 	filter   {text} NOT NULL, -- JSON
 	rate     {int} NOT NULL,  -- a second
 	begun_at {int} NOT NULL,
+	moved_at {int} NOT NULL,  -- up to when its pace is used up
 	ended_at {int} NOT NULL,  -- 0: under way
 	canceled {int} NOT NULL,
 	total    {int} NOT NULL,
 	woken    {int} NOT NULL,
-	done_row {int} NOT NULL   -- the last enrollment that is done
+	done_row {int} NOT NULL,  -- the last enrollment that is done
+	PRIMARY KEY (id, tenant)
 ){keyed};
 CREATE INDEX mdm_waves_ended ON mdm_waves (ended_at);
 
