@@ -130,6 +130,12 @@ func TestKilledFanOut(t *testing.T) {
 	dbtest.KilledFanOut(t, x.of(t, t.Name()), x.opener(t))
 }
 
+func TestKilledWave(t *testing.T) {
+	x := newDatabases(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledWave(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
+}
+
 func (x *databases) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

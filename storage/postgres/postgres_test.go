@@ -142,6 +142,12 @@ func TestKilledFanOut(t *testing.T) {
 	dbtest.KilledFanOut(t, x.of(t, t.Name()), x.opener(t))
 }
 
+func TestKilledWave(t *testing.T) {
+	x := newSchemas(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledWave(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
+}
+
 func (x *schemas) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

@@ -300,6 +300,11 @@ func TestKilledFanOut(t *testing.T) {
 	dbtest.KilledFanOut(t, path, opener(t, path))
 }
 
+func TestKilledWave(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	dbtest.KilledWave(t, path, open(t, path).Stores())
+}
+
 func schemaOf(t *testing.T) dbtest.Schema {
 	path := filepath.Join(t.TempDir(), "mdm.db")
 	return dbtest.Schema{

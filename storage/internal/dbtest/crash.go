@@ -43,10 +43,15 @@ func Main(m *testing.M, open func(dsn string) (storage.Stores, error)) {
 		os.Exit(m.Run())
 	}
 	stores, err := open(dsn)
-	if err == nil && os.Getenv(victimWork) == "many" {
-		err = workForMany(stores)
-	} else if err == nil {
-		err = work(stores)
+	if err == nil {
+		switch os.Getenv(victimWork) {
+		case "many":
+			err = workForMany(stores)
+		case "wave":
+			err = workOnWave(stores)
+		default:
+			err = work(stores)
+		}
 	}
 	fmt.Println("failed", err)
 	os.Exit(1)

@@ -50,7 +50,8 @@ func crowd(t *testing.T, stores storage.Stores, n int) {
 	var plan checkin.Plan
 	for i := range n {
 		id := mdm.EnrollmentID{Device: fmt.Sprintf("crowd-%05d", i)}
-		plan.Enrollments = append(plan.Enrollments, mdm.Enrollment{ID: id, Channel: mdm.DeviceChannel, State: mdm.Enrolled, Generation: 1, Topic: "t"})
+		plan.Enrollments = append(plan.Enrollments, mdm.Enrollment{ID: id, Channel: mdm.DeviceChannel, State: mdm.Enrolled, Generation: 1, Topic: "t",
+			PushToken: []byte{1}, PushMagic: "m"})
 		if len(plan.Enrollments) == 500 || i == n-1 {
 			require.NoError(t, stores.Checkin.Update(t.Context(), checkin.Key{ID: id}, func(*checkin.Situation) (checkin.Plan, error) { return plan, nil }))
 			plan = checkin.Plan{}
