@@ -112,6 +112,10 @@ func (a *api) table() map[string]func(*call) (any, error) {
 	optional(s.Events != nil, "GET /v1/events", a.events)
 	optional(s.Push != nil, "POST /v1/push", a.push)
 	optional(a.cfg.Expiry != nil, "GET /v1/expiry", a.expiry)
+	optional(s.Waves != nil, "POST /v1/waves", a.beginWave)
+	optional(s.Waves != nil, "GET /v1/waves", a.waves)
+	optional(s.Waves != nil, "GET /v1/waves/{id}", a.wave)
+	optional(s.Waves != nil, "DELETE /v1/waves/{id}", a.cancelWave)
 	optional(s.PushCertificates != nil, "GET /v1/push-certificates", a.pushCertificates)
 	optional(s.PushCertificates != nil, "PUT /v1/push-certificates", a.savePushCertificate)
 	return table

@@ -193,6 +193,9 @@ func (s *Server) runners() []func(context.Context) error {
 	var all []func(context.Context) error
 	if s.pushes != nil {
 		all = append(all, s.pushes.Run)
+		if waves := s.cfg.Stores.Waves; waves != nil {
+			all = append(all, (&push.WaveRunner{Store: waves, Clock: s.cfg.Clock, Logger: s.cfg.Logger}).Run)
+		}
 	}
 	for _, d := range s.events {
 		all = append(all, d.Run)
