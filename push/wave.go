@@ -50,8 +50,8 @@ type Waves interface {
 	CancelWave(ctx context.Context, tenant, id string) (Wave, error)
 	// Wave returns a wave. One that has ended is kept as long as events are.
 	Wave(ctx context.Context, tenant, id string) (Wave, error)
-	// Waves lists waves, the latest first.
-	Waves(ctx context.Context, q WaveQuery) ([]Wave, error)
+	// ListWaves lists waves, the latest first.
+	ListWaves(ctx context.Context, q WaveQuery) ([]Wave, error)
 }
 
 // Step says how far AdvanceWave goes.

@@ -20,7 +20,7 @@ import (
 
 // waves is a push.Waves in memory with one wave, whose targets are only counted.
 type waves struct {
-	others
+	push.Waves
 	mu    sync.Mutex
 	wave  push.Wave
 	steps []push.Step
@@ -28,14 +28,7 @@ type waves struct {
 	err   error
 }
 
-// others are the methods that nobody calls here.
-type others interface {
-	BeginWave(context.Context, push.Wave) (push.Wave, error)
-	CancelWave(ctx context.Context, tenant, id string) (push.Wave, error)
-	Wave(ctx context.Context, tenant, id string) (push.Wave, error)
-}
-
-func (s *waves) Waves(_ context.Context, q push.WaveQuery) ([]push.Wave, error) {
+func (s *waves) ListWaves(_ context.Context, q push.WaveQuery) ([]push.Wave, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q.Open && !s.wave.Open() {

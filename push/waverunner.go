@@ -57,7 +57,7 @@ func (r *WaveRunner) Flush(ctx context.Context) error {
 
 // advance is Flush. held is true if a wave could go on but for the backlog.
 func (r *WaveRunner) advance(ctx context.Context) (held bool, err error) {
-	waves, err := r.Store.Waves(ctx, WaveQuery{AllTenants: true, Open: true})
+	waves, err := r.Store.ListWaves(ctx, WaveQuery{AllTenants: true, Open: true})
 	if err != nil {
 		return false, fmt.Errorf("push: waves: %w", err)
 	}

@@ -94,7 +94,7 @@ func (a *api) waves(c *call) (any, error) {
 		return nil, err
 	}
 	q := push.WaveQuery{Tenant: c.tenant, Open: open, After: c.param("after"), Limit: limit + 1} // one more, to see whether there is more
-	found, err := a.cfg.Stores.Waves.Waves(c.Context(), q)
+	found, err := a.cfg.Stores.Waves.ListWaves(c.Context(), q)
 	if err != nil {
 		return nil, err
 	}

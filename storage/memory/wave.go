@@ -107,8 +107,8 @@ func (db *DB) withWave(ctx context.Context, tenant, id string, f func(*wave)) er
 	})
 }
 
-// Waves implements [push.Waves].
-func (db *DB) Waves(ctx context.Context, q push.WaveQuery) (out []push.Wave, err error) {
+// ListWaves implements [push.Waves].
+func (db *DB) ListWaves(ctx context.Context, q push.WaveQuery) (out []push.Wave, err error) {
 	err = db.tx(ctx, func() error {
 		after := db.waves[waveKey{q.Tenant, q.After}]
 		if q.After != "" && after == nil {

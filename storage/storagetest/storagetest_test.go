@@ -17,6 +17,7 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/event"
 	"github.com/gomdm/applemdm/mdm/identity"
+	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/memory"
 	"github.com/gomdm/applemdm/storage/storagetest"
@@ -57,7 +58,18 @@ var faults = map[string]struct {
 	"loses results":       {"a_final_answer_finishes_a_command", func(s *storage.Stores) { s.Command = noResults{s.Command} }},
 	"queues twice":        {"the_same_order_again", func(s *storage.Stores) { s.Command = noUUID{s.Command} }},
 	"shuffles events":     {"leased_in_order,_acknowledged_once", func(s *storage.Stores) { s.Events = backwards{s.Events} }},
+	"hurries waves":       {"moved_on_since", func(s *storage.Stores) { s.Waves = hurried{s.Waves} }},
 	"reports every error": {"an_unknown_UUID", func(s *storage.Stores) { s.Command = strict{s.Command} }},
+}
+
+type hurried struct{ push.Waves }
+
+func (s hurried) AdvanceWave(ctx context.Context, w push.Wave, step push.Step) (push.Wave, error) {
+	w, err := s.Wave(ctx, w.To.Tenant, w.ID)
+	if err != nil {
+		return w, err
+	}
+	return s.Waves.AdvanceWave(ctx, w, step)
 }
 
 type noRefusal struct{ checkin.Store }

@@ -302,7 +302,7 @@ func wavesListed(w *world) {
 	}
 	w.wave(push.Wave{ID: "a", To: mdm.Filter{Tenant: tenants[1]}})
 	list := func(q push.WaveQuery) (out []string) {
-		waves, err := w.Waves.Waves(w.Context(), q)
+		waves, err := w.Waves.ListWaves(w.Context(), q)
 		require.NoError(w, err)
 		for _, wave := range waves {
 			out = append(out, wave.ID)
@@ -328,7 +328,7 @@ func wavesSwept(w *world) {
 	assert.Zero(w, w.sweep(week, storage.Retention{}).Waves)
 	assert.Zero(w, w.sweep(100*week, storage.Retention{Events: -1}).Waves)
 	assert.Equal(w, 1, w.sweep(2*week, storage.Retention{Events: week}).Waves)
-	waves, err := w.Waves.Waves(w.Context(), push.WaveQuery{})
+	waves, err := w.Waves.ListWaves(w.Context(), push.WaveQuery{})
 	require.NoError(w, err)
 	require.Len(w, waves, 1)
 	assert.Equal(w, "open", waves[0].ID)

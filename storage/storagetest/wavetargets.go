@@ -117,7 +117,7 @@ func waveTenants(w *world) {
 		assert.Zero(w, wave.Woken, "another's of the same ID is not this one")
 		assert.Equal(w, 1, w.carry(wave, 5).Woken)
 		assert.Equal(w, []mdm.EnrollmentID{d.id}, w.woken(w.now()))
-		listed, err := w.Waves.Waves(w.Context(), push.WaveQuery{Tenant: d.id.Tenant})
+		listed, err := w.Waves.ListWaves(w.Context(), push.WaveQuery{Tenant: d.id.Tenant})
 		require.NoError(w, err)
 		assert.Len(w, listed, 1)
 	}

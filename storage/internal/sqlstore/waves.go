@@ -206,8 +206,8 @@ func (db *DB) Wave(ctx context.Context, tenant, id string) (push.Wave, error) {
 	return w.Wave, nil
 }
 
-// Waves implements push.Waves.
-func (db *DB) Waves(ctx context.Context, q push.WaveQuery) (out []push.Wave, err error) {
+// ListWaves implements push.Waves.
+func (db *DB) ListWaves(ctx context.Context, q push.WaveQuery) (out []push.Wave, err error) {
 	query, args := selectWave+" WHERE 1 = 1", []any{}
 	and := func(condition string, values ...any) {
 		query, args = query+" AND "+condition, append(args, values...)
