@@ -59,3 +59,21 @@ func ExampleLoadCertificate() {
 	fmt.Println(cert.Topic, time.Until(cert.NotAfter) < 30*24*time.Hour)
 	_ = push.Fixed(cert) // for an apns.Client
 }
+
+// A WaveRunner runs beside the Dispatcher of each replica; a server does that when it has Stores.Waves.
+func ExampleWaveRunner() {
+	clock := newClock()
+	store := newWave(clock.now(), 100, 150) // a wave that somebody began
+	runner := &push.WaveRunner{Store: store, Clock: clock.now}
+	for store.wave.Open() {
+		clock.advance(time.Second)
+		if err := runner.Flush(context.Background()); err != nil { // a server calls go runner.Run(ctx)
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(store.wave.Woken, "of", store.wave.Total)
+	}
+	// Output:
+	// 100 of 150
+	// 150 of 150
+}
