@@ -44,6 +44,7 @@ func (p *pushed) channels() int {
 func TestRunCarriesOutWaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := memory.New().Stores()
+		stores.Presence = nil // they have never been heard of, and would be pushed for that
 		enrolled(t, stores, 400)
 		p := &pushed{count: map[mdm.EnrollmentID]int{}}
 		ctx, stop := context.WithCancel(t.Context())
