@@ -13,8 +13,8 @@ import (
 
 // TestMain lets this binary be its own child, as the program is.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "-serve" {
-		os.Exit(serveMain(os.Args[2]))
+	if code, ok := asChild(os.Args); ok {
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }
@@ -45,6 +45,21 @@ func TestQuick(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, first.String(), second.String())
 	assert.Equal(t, string(before), string(after))
+}
+
+func TestPushes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	dir := t.TempDir()
+	report, file := filepath.Join(dir, "pushes.md"), filepath.Join(dir, "pushes.json")
+	var out, progress strings.Builder
+	require.Zero(t, run(t.Context(), []string{"-pushes", "-quick", "-markdown", report, "-json", file}, &out, &progress), progress.String())
+	assert.Contains(t, out.String(), "| 50ms | 100 |")
+	text, err := os.ReadFile(report)
+	require.NoError(t, err)
+	assert.Equal(t, out.String(), string(text))
+	assert.FileExists(t, file)
 }
 
 func TestOptions(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 // options is the command line.
 type options struct {
 	postgres, mysql string
-	quick           bool
+	quick, pushes   bool
 	only, systems   []string
 	concurrency     int
 	rounds          int
@@ -30,8 +30,8 @@ type options struct {
 
 func main() {
 	// A child is a server under test; it takes the rest of its orders from stdin.
-	if len(os.Args) == 3 && os.Args[1] == "-serve" {
-		os.Exit(serveMain(os.Args[2]))
+	if code, ok := asChild(os.Args); ok {
+		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -44,6 +44,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parseOptions(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
+	}
+	if err == nil && o.pushes {
+		return runPushes(ctx, o, stdout, stderr)
 	}
 	var results *Results
 	if err == nil {
@@ -70,6 +73,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// runPushes is run for -pushes.
+func runPushes(ctx context.Context, o *options, stdout, stderr io.Writer) int {
+	results, err := comparePushes(ctx, o, stderr)
+	if err == nil {
+		err = renderPushes(results, o, stdout)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// asChild runs what a child of this program does, if args say that it is one.
+func asChild(args []string) (code int, ok bool) {
+	if len(args) != 3 {
+		return 0, false
+	}
+	switch args[1] {
+	case "-serve":
+		return serveMain(args[2]), true
+	case "-push-side":
+		return pushChild(args[2]), true
+	}
+	return 0, false
+}
+
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	var only, systems string
@@ -78,6 +108,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.postgres, "postgres", "", "`DSN` of a PostgreSQL server on which databases may be made, as a URL")
 	f.StringVar(&o.mysql, "mysql", "", "`DSN` of a MySQL or MariaDB server, as github.com/go-sql-driver/mysql reads it")
 	f.BoolVar(&o.quick, "quick", false, "small counts: a self-check of about a minute, not a measurement")
+	f.BoolVar(&o.pushes, "pushes", false, "compare what pushes cost, and nothing else")
 	f.StringVar(&only, "only", "", "the `scenarios` to run, with commas: "+strings.Join(scenarioNames(), ","))
 	f.StringVar(&systems, "systems", "", "the `systems` to run, with commas: "+strings.Join(systemNames(), ","))
 	f.IntVar(&o.concurrency, "concurrency", 32, "connections of the load generator")
