@@ -7,20 +7,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomdm/applemdm/internal/h2"
 	"github.com/gomdm/applemdm/push"
 )
 
 const (
-	maxAnswer     = 4 << 10        // bytes of an answer's body that are read; Apple's have less than 100
 	maxReason     = 64             // bytes
 	maxRetryAfter = 24 * time.Hour // of what an answer may ask for
 )
 
 // parseAnswer reads APNs' answer to a request that was sent at sent. It trusts nothing: an answer may come from a proxy
 // on the way.
-func parseAnswer(status int, header http.Header, body []byte, sent, now time.Time) push.Result {
-	r := push.Result{Status: status, At: now, APNsID: printable(header.Get("Apns-Id"))}
-	if status == http.StatusOK {
+func parseAnswer(a h2.Answer, sent, now time.Time) push.Result {
+	r := push.Result{Status: a.Status, At: now, APNsID: printable(a.Get("apns-id"))}
+	if a.Status == http.StatusOK {
 		r.Outcome = push.Delivered
 		return r
 	}
@@ -28,14 +28,14 @@ func parseAnswer(status int, header http.Header, body []byte, sent, now time.Tim
 		Reason    string `json:"reason"`
 		Timestamp int64  `json:"timestamp"` // milliseconds
 	}
-	_ = json.Unmarshal(body, &answer) // what cannot be read is decided by the status
+	_ = json.Unmarshal(a.Body, &answer) // what cannot be read is decided by the status
 	r.Reason = printable(answer.Reason)
-	r.Outcome = outcomeOf(status, Reason(r.Reason))
+	r.Outcome = outcomeOf(a.Status, Reason(r.Reason))
 	switch r.Outcome {
 	case push.Invalid:
 		r.Since = since(answer.Timestamp, sent)
 	case push.Retry:
-		r.Retry = retryAfter(header.Get("Retry-After"), now)
+		r.Retry = retryAfter(a.Get("retry-after"), now)
 	}
 	return r
 }

@@ -1,12 +1,13 @@
 package apns
 
 import (
-	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"golang.org/x/net/http2/hpack"
 
+	"github.com/gomdm/applemdm/internal/h2"
 	"github.com/gomdm/applemdm/push"
 )
 
@@ -39,7 +40,9 @@ func FuzzResponse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, id, after string, body []byte) {
 		sent := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		now := sent.Add(time.Second)
-		r := parseAnswer(status, http.Header{"Apns-Id": {id}, "Retry-After": {after}}, body, sent, now)
+		r := parseAnswer(h2.Answer{Status: status, Body: body, Header: []hpack.HeaderField{
+			{Name: "apns-id", Value: id}, {Name: "retry-after", Value: after},
+		}}, sent, now)
 		assert.Equal(t, status == 200, r.Outcome == push.Delivered)
 		assert.NotZero(t, r.Outcome)
 		assert.Equal(t, r.Outcome == push.Invalid, !r.Since.IsZero())

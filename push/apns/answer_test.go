@@ -189,7 +189,9 @@ func TestRetryAfter(t *testing.T) {
 		server.Queue(mdmtest.PushAnswer{Status: status, RetryAfter: 90 * time.Second},
 			mdmtest.PushAnswer{Status: status, RetryAfter: 1000 * time.Hour}, mdmtest.PushAnswer{Status: status})
 		assert.Equal(t, now.now().Add(90*time.Second), one(t, c).Retry, status)
+		now.advance(90 * time.Second) // a 503 is meant for all pushes
 		assert.Equal(t, now.now().Add(24*time.Hour), one(t, c).Retry, "no more than a day")
+		now.advance(24 * time.Hour)
 		assert.Zero(t, one(t, c).Retry, "left to the Dispatcher")
 	}
 }

@@ -1,6 +1,6 @@
 // Package apns wakes devices through the Apple Push Notification service.
 //
-// A [Client] is a [push.Pusher]. It speaks HTTP/2 with one long-lived connection per push certificate, takes a renewed
+// A [Client] is a [push.Pusher]. It speaks HTTP/2 with long-lived connections for each push certificate, takes a renewed
 // certificate without a restart, and tells what became of each push in the terms of package push: APNs' reasons are
 // turned into outcomes in one table, [Reason.Outcome].
 //
@@ -11,7 +11,6 @@ package apns
 import (
 	"context"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -33,6 +32,16 @@ const (
 
 // Client pushes through APNs. A literal with Certificates is ready for use; every other field has a safe default. It is
 // safe for concurrent use and must not be copied or changed after its first use.
+//
+// A push that APNs has not looked at, by its own word or because it was never sent, is repeated, up to 5 attempts in
+// all. One whose connection was lost before the answer is repeated once: a device that is pushed to twice connects once.
+// Attempts have the same apns-id, and take another connection if there is one. Other failures are left to the caller,
+// with the outcome Retry: timeouts among them.
+//
+// When APNs is in trouble no pushes are sent for a while, see [ErrPaused]: after a connection that could not be made or
+// broke without an answer, for 1 s, and after 10 failures in a row of pushes (no answer in time, a status of 500 or
+// above, a connection that broke), for 5 s; each time twice as long, up to 1 min, and a random quarter more. Then one
+// push is tried alone. A 503 with Retry-After pauses them for that time.
 type Client struct {
 	// Certificates is asked for the certificate of each topic at every Push. When it returns another one than before,
 	// new pushes take a new connection, and the old one is closed once its pushes are answered.
@@ -40,12 +49,19 @@ type Client struct {
 
 	Host         string                                // "": Production
 	Expiration   time.Duration                         // how long APNs keeps a push for a device that is off; 0: 7 days, Apple allows up to 30
-	Concurrency  int                                   // pushes in flight, of all calls together; 0: 100
+	Concurrency  int                                   // pushes in flight, of all calls together, about 1 KB of memory each; 0: 1000
 	Timeout      time.Duration                         // of one push, its repetition included; 0: 30 s
 	PingInterval time.Duration                         // how long a connection may be silent before it is probed; it is given up after 10 s more, or as long if that is less; 0: 15 s
-	Proxy        func(*http.Request) (*url.URL, error) // nil: http.ProxyFromEnvironment
-	RootCAs      *x509.CertPool                        // whom to trust as APNs; nil: the system's roots
+	Proxy        func(*http.Request) (*url.URL, error) // schemes http, https, socks5 and socks5h; nil: http.ProxyFromEnvironment
+	RootCAs      *x509.CertPool                        // whom to trust as APNs, and as an https proxy; nil: the system's roots
 	Clock        func() time.Time                      // nil: time.Now
+
+	// Connections is how many connections there may be for a topic. A further one is made only when pushes wait although
+	// every stream that APNs allows is in use, one at a time, and closes after it was idle for IdleTimeout; the first
+	// one stays. Apple allows about 1000 streams per connection, so that there is one unless Concurrency is raised.
+	// 0: 8, which carry more than 100,000 pushes a second if answers take 50 ms.
+	Connections int
+	IdleTimeout time.Duration // 0: 1 min
 
 	// CertificatePause is how long nothing is sent with a certificate that APNs refused; pushes in that time share the
 	// BadCertificate result. A new certificate ends it. 0: 1 min.
@@ -56,7 +72,7 @@ type Client struct {
 	Settle time.Duration
 
 	once  sync.Once
-	slots chan struct{}
+	slots slots
 	mu    sync.Mutex
 	links map[string]*link // by topic
 }
@@ -73,23 +89,8 @@ func (c *Client) Push(ctx context.Context, targets []push.Target) ([]push.Result
 	routes := routes{}
 	defer routes.release()
 	c.find(ctx, routes, to, targets)
-	c.once.Do(func() { c.slots = make(chan struct{}, orDefault(c.Concurrency, 100)) })
-	results := make([]push.Result, len(targets))
-	var wg sync.WaitGroup
-	for i, t := range targets {
-		select {
-		case <-ctx.Done():
-			results[i] = c.failure(t, push.Retry, context.Cause(ctx))
-			continue
-		case c.slots <- struct{}{}:
-		}
-		wg.Go(func() {
-			defer func() { <-c.slots }()
-			results[i] = c.pushOne(ctx, to, routes[t.Topic], t)
-		})
-	}
-	wg.Wait()
-	return results, nil
+	c.once.Do(func() { c.slots.free = orDefault(c.Concurrency, 1000) })
+	return c.newCall(routes, targets).run(ctx), nil
 }
 
 // CloseIdleConnections closes the connections that no push waits on, and the others when their pushes are answered. The
@@ -106,7 +107,8 @@ func (c *Client) CloseIdleConnections() {
 // endpoint is where APNs is.
 type endpoint struct {
 	addr string // host:port
-	base string // URL that a token is appended to
+	host string // as in the URL
+	name string // in the certificate
 }
 
 func (c *Client) endpoint() (endpoint, error) {
@@ -126,28 +128,7 @@ func (c *Client) endpoint() (endpoint, error) {
 	if port == "" {
 		port = "443"
 	}
-	return endpoint{addr: net.JoinHostPort(u.Hostname(), port), base: "https://" + u.Host + "/3/device/"}, nil
-}
-
-// pushOne contains panics, which would end the whole program here.
-func (c *Client) pushOne(ctx context.Context, to endpoint, r route, t push.Target) (result push.Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			result = c.failure(t, push.Retry, fmt.Errorf("apns: panic: %v", p))
-		}
-	}()
-	if r.link == nil {
-		return c.failure(t, r.outcome, r.err)
-	}
-	if refused, ok := r.link.refusal(c.now()); ok {
-		refused.Target, refused.At = t, c.now()
-		return refused
-	}
-	result = c.send(ctx, to, r.link, t)
-	if result.Outcome == push.BadCertificate {
-		r.link.refuse(result, c.now().Add(orDefault(c.CertificatePause, time.Minute)))
-	}
-	return c.doubt(result)
+	return endpoint{addr: net.JoinHostPort(u.Hostname(), port), host: u.Host, name: u.Hostname()}, nil
 }
 
 // doubt puts off the verdict on a token that is new.
@@ -176,6 +157,16 @@ func (c *Client) now() time.Time {
 		return c.Clock()
 	}
 	return time.Now()
+}
+
+// steadyNow is for the inner workings, where nobody could be told of a panic of Clock.
+func (c *Client) steadyNow() (now time.Time) {
+	defer func() {
+		if recover() != nil {
+			now = time.Now()
+		}
+	}()
+	return c.now()
 }
 
 func orDefault[T int | time.Duration](v, def T) T {

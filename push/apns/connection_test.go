@@ -38,6 +38,7 @@ func TestASmallStreamLimitIsRespected(t *testing.T) {
 	t.Parallel()
 	server := startAPNs(t, mdmtest.APNsConfig{MaxStreams: 2})
 	c := client(t, server, certificate(t, topic))
+	c.Connections = 1
 	var now, most atomic.Int64
 	server.Script(func(mdmtest.Push) mdmtest.PushAnswer {
 		n := now.Add(1)

@@ -1,209 +1,270 @@
 package apns
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/gomdm/applemdm/internal/h2"
 	"github.com/gomdm/applemdm/push"
 )
 
 const (
-	dialTimeout      = 10 * time.Second
-	dialPause        = time.Second // after a failure to connect; Apple takes quick reconnecting for an attack
-	firstAlone       = time.Second // how long the first push on a connection may hold up the others
-	maxAnswerHeaders = 16 << 10
+	firstRest   = time.Second // after a failure to connect; Apple takes quick reconnecting for an attack
+	longestRest = time.Minute
+	breakAfter  = 10              // failures in a row of pushes that have a connection
+	breakRest   = 5 * time.Second // the first time
+	renewPause  = time.Minute     // how old a connection must be to be given up for a 503
 )
 
-// link is the way to APNs with one certificate: one connection, made when it is needed and made again when it is lost.
-// Calls of Push hold the link that they use; one that was replaced closes when nobody holds it.
-//
-// It manages the connection itself: the pool of http.Transport dials again as soon as a connection has no room for
-// another stream, and hangs if it is told not to (golang.org/issue/70809).
+// link is the way to APNs with one certificate: a queue of flights and connections that take them. Calls of Push hold
+// the link that they use; one that was replaced closes when nobody holds it.
 type link struct {
-	cert      push.Certificate
-	addr      string
-	transport *http.Transport
-	clock     func() time.Time
-	changed   signal // room, an end or a new connection
+	client  *Client
+	cert    push.Certificate
+	dialer  dialer
+	most    int           // connections
+	idle    time.Duration // of connections but the first
+	watched atomic.Bool   // the breaker wants to know of successes
 
-	mu      sync.Mutex
-	holders int
-	retired bool
-	session *session // nil: none
-	dialing *dialing // nil: not
-	failed  error    // why there was no connection
-	pause   time.Time
+	mu       sync.Mutex
+	holders  int
+	retired  bool
+	queue    queue
+	header   header
+	sessions []*session
+	dialing  bool
+	reaping  bool
+
+	dials   pause   // no connections are made
+	breaker pause   // no pushes are sent
+	probe   *flight // decides whether the breaker closes
 
 	refused      push.Result // what pushes share until refusedUntil
 	refusedUntil time.Time
 }
 
-// dialing is an attempt to connect that any number of pushes wait for.
-type dialing struct {
-	done chan struct{}
-	err  error // set before done is closed
-}
-
-func (c *Client) newLink(cert push.Certificate, addr string) *link {
-	proxy := c.Proxy
-	if proxy == nil {
-		proxy = http.ProxyFromEnvironment
-	}
-	ping := orDefault(c.PingInterval, 15*time.Second)
-	l := &link{cert: cert, addr: addr, clock: c.now, transport: &http.Transport{
-		Proxy:       proxy,
-		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig: &tls.Config{
-			Certificates: []tls.Certificate{cert.TLS},
-			RootCAs:      c.RootCAs,
-			MinVersion:   tls.VersionTLS12,
-		},
-		TLSHandshakeTimeout:    dialTimeout,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxAnswerHeaders,
-		Protocols:              new(http.Protocols),
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout:  ping,
-			PingTimeout:      min(ping, 10*time.Second),
-			WriteByteTimeout: min(ping, 10*time.Second),
-		},
-	}}
-	l.transport.Protocols.SetHTTP2(true)
-	return l
-}
-
-// acquire waits for a stream of the connection. Who gets a session releases it.
-func (l *link) acquire(ctx context.Context) (*session, error) {
-	for {
-		changed := l.changed.wait()
-		s, dialing, err := l.try()
-		if s != nil || err != nil {
-			return s, err
-		}
-		var dialed chan struct{}
-		if dialing != nil {
-			dialed = dialing.done
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-changed:
-		case <-dialed:
-			if dialing.err != nil {
-				return nil, dialing.err
-			}
-		}
+func (c *Client) newLink(cert push.Certificate, to endpoint) *link {
+	return &link{
+		client: c, cert: cert, dialer: c.newDialer(cert, to), header: newHeader(to.host, cert.Topic),
+		most: orDefault(c.Connections, 8), idle: orDefault(c.IdleTimeout, time.Minute),
+		dials:   pause{bound: 1, first: firstRest, longest: longestRest},
+		breaker: pause{bound: breakAfter, first: breakRest, longest: longestRest},
 	}
 }
 
-// try takes a stream if there is one, else says what to wait for: the end of a dialing, or a change if it is nil.
-func (l *link) try() (*session, *dialing, error) {
+// ending is a flight that the link gives up. It ends when the link is not locked.
+type ending struct {
+	flight *flight
+	result push.Result
+}
+
+func finish(all []ending) {
+	for _, e := range all {
+		e.flight.finish(e.result, unclear)
+	}
+}
+
+// enqueue takes flights in, or ends them at once with what the link knows already.
+func (l *link) enqueue(flights []*flight) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := l.session; s != nil && !s.usable() {
-		l.drop(s)
+	var ended []ending
+	for _, f := range flights {
+		if r, barred := l.barred(f.sent); barred {
+			ended = append(ended, ending{f, r})
+		} else {
+			l.queue.push(f)
+		}
 	}
+	l.mu.Unlock()
+	finish(ended)
+	l.pump()
+}
+
+// barred returns the result of a push that need not be tried. The caller holds l.mu.
+func (l *link) barred(now time.Time) (push.Result, bool) {
 	switch {
-	case l.session != nil && l.session.reserve():
-		return l.session, nil, nil
-	case l.session != nil:
-		return nil, nil, nil
-	case l.dialing == nil && time.Now().Before(l.pause):
-		return nil, nil, l.failed
-	case l.dialing == nil:
-		l.dialing = &dialing{done: make(chan struct{})}
-		go l.dial(l.dialing)
+	case now.Before(l.refusedUntil):
+		r := l.refused
+		r.At = now
+		return r, true
+	case l.breaker.active(now):
+		return l.breaker.result(now), true
 	}
-	return nil, l.dialing, nil
+	return push.Result{}, false
 }
 
-// dial connects on behalf of all who wait, so it does not end with one of them.
-func (l *link) dial(d *dialing) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
-	defer cancel()
-	conn, err := l.connect(ctx)
+// pump is what moves flights: it is called after every change.
+func (l *link) pump() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.dialing, d.err = nil, err
-	if err != nil {
-		l.fail(err)
-	} else {
-		s := newSession(conn, l.clock())
-		l.session = s
-		conn.SetStateHook(func(*http.ClientConn) { l.changed.wake() })
-		time.AfterFunc(firstAlone, func() { l.open(s) })
-		l.closeUnheld()
-	}
-	close(d.done)
-}
-
-// open lets other pushes on s although the first is not answered.
-func (l *link) open(s *session) {
-	l.mu.Lock()
-	s.open = true
+	l.sweep()
+	ended := l.screen()
+	l.dispatch()
+	ended = append(ended, l.grow()...)
 	l.mu.Unlock()
-	l.changed.wake()
+	finish(ended)
+	l.client.slots.share()
 }
 
-// connect contains panics of Client.Proxy, which would end the whole program here.
-func (l *link) connect(ctx context.Context) (conn *http.ClientConn, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+// screen gives up what need not be tried any more. The caller holds l.mu.
+func (l *link) screen() []ending {
+	if l.queue.first == nil || l.refusedUntil.IsZero() && !l.breaker.trial() {
+		return nil
+	}
+	if r, barred := l.barred(l.client.steadyNow()); barred {
+		return l.giveUp(r)
+	}
+	return nil
+}
+
+// dispatch hands flights to connections while there is room. The caller holds l.mu.
+func (l *link) dispatch() {
+	for _, s := range l.sessions {
+		s.full = false
+	}
+	for f := l.queue.first; f != nil; f = l.queue.first {
+		if l.breaker.trial() && l.probe != nil {
+			break
 		}
-	}()
-	return l.transport.NewClientConn(ctx, "https", l.addr)
-}
-
-var errLost = errors.New("the connection was lost before APNs answered on it")
-
-// release gives back a stream; answered tells whether APNs answered on it.
-func (l *link) release(s *session, answered bool) {
-	l.mu.Lock()
-	s.users--
-	if answered {
-		s.proven, s.open = true, true
+		s := l.pick(f)
+		if s == nil {
+			break
+		}
+		if !l.start(s, f) {
+			s.full = true
+		}
 	}
-	if !s.proven && s.conn.Err() != nil {
-		l.fail(errLost)
-	}
-	if s.retired && s.users == 0 {
-		_ = s.conn.Close()
-	}
-	l.mu.Unlock()
-	l.changed.wake()
-}
-
-// fail keeps l from connecting for a while. The caller holds l.mu.
-func (l *link) fail(err error) { l.failed, l.pause = err, time.Now().Add(dialPause) }
-
-// drop gives up s: nobody gets a stream of it any more, and it closes after the last one. The caller holds l.mu.
-func (l *link) drop(s *session) {
-	if l.session == s {
-		l.session = nil
-	}
-	if !s.proven && s.users == 0 {
-		l.fail(errLost)
-	}
-	s.retired = true
-	if s.users == 0 {
-		_ = s.conn.Close()
+	for _, s := range l.sessions {
+		if s.unsent {
+			s.unsent = false
+			s.conn.Flush()
+		}
 	}
 }
 
-// renew gives up s if it is older than age.
-func (l *link) renew(s *session, age time.Duration) {
+// pick returns the least busy connection with room. The caller holds l.mu.
+func (l *link) pick(f *flight) *session {
+	var best *session
+	least := 0
+	for _, s := range l.sessions {
+		n, ok := s.room()
+		if s == f.session {
+			n += 1 << 20 // rather another one than where it failed
+		}
+		if ok && (best == nil || n < least) {
+			best, least = s, n
+		}
+	}
+	return best
+}
+
+// start hands f to s. It is false if s has no room after all. The caller holds l.mu.
+func (l *link) start(s *session, f *flight) bool {
+	l.queue.remove(f)
+	t := &f.call.targets[f.index]
+	last := f.session
+	f.session = s
+	f.attempts++
+	fields := l.header.of(t.Token, f.id, len(f.body), f.sent.Add(orDefault(l.client.Expiration, 7*24*time.Hour)))
+	stream, err := s.conn.Start(fields, f.body, f)
+	if err != nil {
+		f.session = last
+		f.attempts--
+		l.queue.pushFront(f)
+		return false
+	}
+	f.stream = stream
+	s.began(f.sent)
+	if l.breaker.trial() {
+		l.probe = f
+	}
+	return true
+}
+
+// repeat lines f up again, if err and the number of attempts allow it. canceled is why it must not be.
+func (l *link) repeat(f *flight, err error) (canceled error, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.session == s && l.clock().Sub(s.born) >= age {
-		l.drop(s)
+	if l.probe == f {
+		l.probe = nil
 	}
+	if f.canceled != nil {
+		return f.canceled, false
+	}
+	if f.attempts >= maxAttempts(err) {
+		return nil, false
+	}
+	if now := l.client.steadyNow(); now.Before(l.refusedUntil) || l.breaker.active(now) {
+		return nil, false
+	}
+	l.queue.pushFront(f)
+	return nil, true
+}
+
+// judge lets the breaker learn from the end of a push.
+func (l *link) judge(f *flight, r push.Result, v verdict) {
+	if v != failing && !l.watched.Load() {
+		return
+	}
+	l.mu.Lock()
+	probe := l.probe == f
+	if probe {
+		l.probe = nil
+	}
+	var ended []ending
+	switch v {
+	case alive:
+		l.breaker.succeed()
+	case failing:
+		ended = l.trouble(r)
+	}
+	l.watch()
+	l.mu.Unlock()
+	finish(ended)
+	if probe {
+		l.pump()
+	}
+}
+
+// trouble counts a failure and, if it is too many, gives up what waits. The caller holds l.mu.
+func (l *link) trouble(r push.Result) []ending {
+	err := r.Err
+	if err == nil {
+		err = fmt.Errorf("APNs answered %d %s", r.Status, r.Reason)
+	}
+	l.breaker.fail(r.At, err)
+	if r.Status == 503 && !r.Retry.IsZero() {
+		l.breaker.rest(r.Retry, err)
+	}
+	l.watch()
+	if !l.breaker.active(r.At) {
+		return nil
+	}
+	return l.giveUp(l.breaker.result(r.At))
+}
+
+func (l *link) watch() { l.watched.Store(l.breaker.failures > 0 || l.breaker.trial()) }
+
+// giveUp empties the queue. The caller holds l.mu.
+func (l *link) giveUp(r push.Result) []ending {
+	var all []ending
+	for f := l.queue.first; f != nil; f = l.queue.first {
+		l.queue.remove(f)
+		all = append(all, ending{f, r})
+	}
+	return all
+}
+
+// refuse makes pushes share r for a while, those that wait among them.
+func (l *link) refuse(r push.Result) {
+	l.mu.Lock()
+	l.refused, l.refusedUntil = r, r.At.Add(orDefault(l.client.CertificatePause, time.Minute))
+	ended := l.giveUp(r)
+	l.mu.Unlock()
+	finish(ended)
 }
 
 func (l *link) hold() {
@@ -214,36 +275,65 @@ func (l *link) hold() {
 
 func (l *link) unhold() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.holders--
+	l.mu.Unlock()
 	l.closeUnheld()
 }
 
-// retire closes the link's connection as soon as nobody holds it. Nobody may take hold of it any more.
+// retire closes the link's connections as soon as nobody holds it. Nobody may take hold of it any more.
 func (l *link) retire() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.retired = true
+	l.mu.Unlock()
 	l.closeUnheld()
 }
 
-// closeUnheld is called with l.mu held.
 func (l *link) closeUnheld() {
-	if l.retired && l.holders == 0 && l.session != nil {
-		l.drop(l.session)
+	l.mu.Lock()
+	var open []*session
+	if l.retired && l.holders == 0 {
+		open = slices.Clone(l.sessions)
+	}
+	for _, s := range open {
+		s.closing = true
+	}
+	l.mu.Unlock()
+	closeAll(open)
+}
+
+func closeAll(all []*session) {
+	for _, s := range all {
+		s.conn.Close()
 	}
 }
 
-// refuse makes refusal return r until the time given.
-func (l *link) refuse(r push.Result, until time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.refused, l.refusedUntil = r, until
+var errLost = errors.New("the connection was lost before APNs answered on it")
+
+// sweep drops the connections that take no more pushes, and learns from their ends. The caller holds l.mu.
+func (l *link) sweep() {
+	l.sessions = slices.DeleteFunc(l.sessions, func(s *session) bool {
+		if s.conn.Load().Open {
+			return false
+		}
+		if err := s.conn.Err(); !s.closing && err != nil {
+			l.lost(s, err)
+		}
+		return true
+	})
 }
 
-// refusal returns what is known of a certificate that APNs refused a short while ago.
-func (l *link) refusal(now time.Time) (push.Result, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.refused, now.Before(l.refusedUntil)
+func (l *link) lost(s *session, err error) {
+	now := l.client.steadyNow()
+	_, away := errors.AsType[*h2.GoAwayError](err)
+	switch {
+	case certificateRefused(err):
+		r := push.Result{Outcome: push.BadCertificate, At: now, Err: fmt.Errorf("apns: the certificate was refused: %w", err)}
+		l.refused, l.refusedUntil = r, now.Add(orDefault(l.client.CertificatePause, time.Minute))
+		l.dials.fail(now, err)
+	case !s.proven.Load():
+		l.dials.fail(now, fmt.Errorf("%w: %w", errLost, err))
+	case !away:
+		l.breaker.fail(now, err)
+		l.watch()
+	}
 }

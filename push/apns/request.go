@@ -1,135 +1,98 @@
 package apns
 
 import (
-	"bytes"
-	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/gomdm/applemdm/push"
 )
 
 const (
-	maxToken   = 4 << 10     // bytes; today's have 32
-	maxPayload = 4 << 10     // bytes; Apple's limit
-	renewPause = time.Minute // how old a connection must be to be given up for a 503
+	maxToken   = 4 << 10 // bytes; today's have 32
+	maxPayload = 4 << 10 // bytes; Apple's limit
 )
 
 // payload returns the body that wakes an MDM client: its PushMagic and nothing else.
-func payload(magic string) ([]byte, error) {
-	if magic == "" {
+func payload(t *push.Target) ([]byte, error) {
+	if len(t.Token) == 0 || len(t.Token) > maxToken {
+		return nil, fmt.Errorf("apns: a device token of %d bytes", len(t.Token))
+	}
+	if t.Magic == "" {
 		return nil, errors.New("apns: no PushMagic")
 	}
-	quoted, err := json.Marshal(magic)
-	if err != nil {
-		return nil, fmt.Errorf("apns: PushMagic: %w", err)
+	body := append(make([]byte, 0, len(t.Magic)+len(`{"mdm":""}`)), `{"mdm":`...)
+	if plain(t.Magic) {
+		body = append(append(append(body, '"'), t.Magic...), '"')
+	} else {
+		quoted, err := json.Marshal(t.Magic)
+		if err != nil {
+			return nil, fmt.Errorf("apns: PushMagic: %w", err)
+		}
+		body = append(body, quoted...)
 	}
-	body := append(append([]byte(`{"mdm":`), quoted...), '}')
+	body = append(body, '}')
 	if len(body) > maxPayload {
 		return nil, fmt.Errorf("apns: a payload of %d bytes is too large", len(body))
 	}
 	return body, nil
 }
 
-func (c *Client) newRequest(ctx context.Context, base string, t push.Target) (*http.Request, error) {
-	if len(t.Token) == 0 || len(t.Token) > maxToken {
-		return nil, fmt.Errorf("apns: a device token of %d bytes", len(t.Token))
-	}
-	body, err := payload(t.Magic)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+hex.EncodeToString(t.Token), bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("apns: %w", err)
-	}
-	expiration := c.now().Add(orDefault(c.Expiration, 7*24*time.Hour))
-	req.Header = http.Header{
-		"Apns-Topic":      {t.Topic},
-		"Apns-Push-Type":  {"mdm"},
-		"Apns-Priority":   {"10"},
-		"Apns-Expiration": {strconv.FormatInt(expiration.Unix(), 10)},
-		"Apns-Id":         {uuid.NewString()}, // the same when the request is repeated
-	}
-	return req, nil
-}
-
-// send pushes once, and again if the connection was lost before the answer: once if APNs may have taken the push (a
-// device that is pushed to twice connects once), a few times if it said that it has not.
-func (c *Client) send(ctx context.Context, to endpoint, l *link, t push.Target) push.Result {
-	ctx, cancel := context.WithTimeout(ctx, orDefault(c.Timeout, 30*time.Second))
-	defer cancel()
-	req, err := c.newRequest(ctx, to.base, t)
-	if err != nil {
-		return c.failure(t, push.Rejected, err)
-	}
-	for attempts := 1; ; attempts++ {
-		sent := c.now()
-		answer, err := l.roundTrip(req)
-		if err == nil {
-			r := parseAnswer(answer.status, answer.header, answer.body, sent, c.now())
-			r.Target = t
-			return r
-		}
-		switch {
-		case certificateRefused(err):
-			return c.failure(t, push.BadCertificate, fmt.Errorf("apns: refused in the TLS handshake: %w", err))
-		case ctx.Err() != nil || attempts >= maxAttempts(err):
-			return c.failure(t, push.Retry, fmt.Errorf("apns: %w", err))
-		}
-		if req, err = again(req); err != nil {
-			return c.failure(t, push.Retry, err)
+// plain reports whether s is the same in JSON.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b < ' ' || b > '~', b == '"', b == '\\', b == '<', b == '>', b == '&':
+			return false
 		}
 	}
+	return true
 }
 
-// again returns req with its body at the start.
-func again(req *http.Request) (*http.Request, error) {
-	body, err := req.GetBody()
-	if err != nil {
-		return nil, fmt.Errorf("apns: %w", err)
-	}
-	req = req.Clone(req.Context())
-	req.Body = body
-	return req, nil
+// header makes the header fields of requests. Each request has its own path and ID, which HPACK must not keep (RFC 7541,
+// section 7.1.3): so it keeps the others, which are the same for hours or for a second.
+type header struct {
+	fields     []hpack.HeaderField
+	expiration int64
+	path       []byte
 }
 
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
+// The places of the fields that change.
+const (
+	fieldPath       = 3
+	fieldExpiration = 7
+	fieldLength     = 8
+	fieldID         = 9
+)
+
+func newHeader(host, topic string) header {
+	return header{fields: []hpack.HeaderField{
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "https"},
+		{Name: ":authority", Value: host},
+		{Name: ":path", Sensitive: true},
+		{Name: "apns-topic", Value: topic},
+		{Name: "apns-push-type", Value: "mdm"},
+		{Name: "apns-priority", Value: "10"},
+		{Name: "apns-expiration"},
+		{Name: "content-length"},
+		{Name: "apns-id", Sensitive: true},
+	}}
 }
 
-var errProtocol = errors.New("apns: the answer did not come over HTTP/2")
-
-// roundTrip follows no redirects and reads a bounded body. A body that breaks off does not matter: the status is known.
-func (l *link) roundTrip(req *http.Request) (answer, error) {
-	s, err := l.acquire(req.Context())
-	if err != nil {
-		return answer{}, err
+// of returns the fields of a request. They are valid until the next call.
+func (h *header) of(token []byte, id string, length int, expiration time.Time) []hpack.HeaderField {
+	h.path = hex.AppendEncode(append(h.path[:0], "/3/device/"...), token)
+	h.fields[fieldPath].Value = string(h.path)
+	h.fields[fieldID].Value = id
+	h.fields[fieldLength].Value = strconv.Itoa(length)
+	if unix := expiration.Unix(); unix != h.expiration || h.fields[fieldExpiration].Value == "" {
+		h.expiration, h.fields[fieldExpiration].Value = unix, strconv.FormatInt(unix, 10)
 	}
-	answered := false
-	defer func() { l.release(s, answered) }()
-	resp, err := s.conn.RoundTrip(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.ProtoMajor != 2 {
-		return answer{}, errProtocol
-	}
-	answered = true
-	if resp.StatusCode == http.StatusServiceUnavailable {
-		l.renew(s, renewPause)
-	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	return answer{status: resp.StatusCode, header: resp.Header, body: body}, nil
+	return h.fields
 }

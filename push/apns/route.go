@@ -65,7 +65,7 @@ func (c *Client) link(to endpoint, topic string, pair *tls.Certificate) (*link, 
 		if err != nil {
 			return nil, err
 		}
-		l = c.newLink(cert, to.addr)
+		l = c.newLink(cert, to)
 	}
 	if err := l.cert.Check(c.now()); err != nil {
 		return nil, fmt.Errorf("apns: %w", err)

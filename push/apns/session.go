@@ -1,73 +1,187 @@
 package apns
 
 import (
-	"net/http"
-	"sync"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync/atomic"
 	"time"
+
+	"github.com/gomdm/applemdm/internal/h2"
+	"github.com/gomdm/applemdm/push"
 )
 
-// session is a connection. Its fields are guarded by the mutex of its link.
+const firstAlone = time.Second // how long the first push on a connection may hold up the others
+
+// session is a connection. Its fields are guarded by the mutex of its link, where they are not atomic.
 type session struct {
-	conn    *http.ClientConn
-	born    time.Time
-	users   int  // streams that are taken
-	open    bool // to more than the first push
-	limit   int  // streams that it had room for, taken or not, when it was last asked
-	proven  bool // APNs has answered on it
-	retired bool
+	conn    *h2.Conn
+	proven  atomic.Bool // APNs has answered on it
+	open    atomic.Bool // to more than the first push
+	born    time.Time   // when its first push was sent
+	started int         // pushes
+	seen    int         // of them, when the connection was last looked at for being idle
+	unsent  bool        // something was started and not flushed
+	full    bool        // in this round
+	closing bool        // by us
 }
 
-func newSession(conn *http.ClientConn, born time.Time) *session {
-	return &session{conn: conn, born: born, limit: 1}
+// room returns how busy the session is and whether it takes another push. Until it is open there is one only: APNs
+// allows but few before it has answered on a connection, and a certificate that it refuses should be refused once.
+func (s *session) room() (busy int, ok bool) {
+	if s.full {
+		return 0, false
+	}
+	load := s.conn.Load()
+	return load.InFlight, load.Room && (s.open.Load() || load.InFlight == 0)
 }
 
-// reserve takes a stream if there is one. Until the session is open there is one only: APNs allows but few before it has
-// answered on a connection, and a certificate that it refuses should be refused once.
-func (s *session) reserve() bool {
-	if !s.open && s.users > 0 {
-		return false
+// began notes that a push was sent.
+func (s *session) began(at time.Time) {
+	if s.started == 0 {
+		s.born = at
 	}
-	if s.conn.Reserve() != nil {
-		return false
+	s.started++
+	s.unsent = true
+}
+
+// prove opens s after the first answer.
+func (l *link) prove(s *session) {
+	if s.proven.Load() {
+		return
 	}
-	available := s.conn.Available() // asked first: a stream that ends in between makes the limit too small, not too big
-	s.limit = available + s.conn.InFlight()
-	s.users++
+	l.mu.Lock()
+	s.proven.Store(true)
+	s.open.Store(true)
+	l.dials.succeed()
+	l.mu.Unlock()
+}
+
+// renew gives up s if it is old.
+func (l *link) renew(s *session, now time.Time) {
+	l.mu.Lock()
+	old := !s.closing && now.Sub(s.born) >= renewPause
+	s.closing = s.closing || old
+	l.mu.Unlock()
+	if old {
+		s.conn.Close()
+	}
+}
+
+// grow makes a connection if flights wait because every stream is in use. Those that it returns cannot wait: there is no
+// connection, and none is made for now. The caller holds l.mu.
+func (l *link) grow() []ending {
+	if l.queue.first == nil {
+		return nil
+	}
+	if l.dialing || len(l.sessions) >= l.most || !l.busy() {
+		return nil
+	}
+	if l.dials.trial() {
+		if now := l.client.steadyNow(); l.dials.active(now) {
+			if len(l.sessions) > 0 {
+				return nil
+			}
+			return l.giveUp(l.dials.result(now))
+		}
+	}
+	l.dialing = true
+	go l.connect()
+	return nil
+}
+
+// busy reports whether all streams of all connections are in use, as far as is known. The caller holds l.mu.
+func (l *link) busy() bool {
+	if len(l.sessions) > 0 && l.breaker.trial() {
+		return false // it is the breaker that holds them up
+	}
+	for _, s := range l.sessions {
+		load := s.conn.Load()
+		if !s.open.Load() || !load.Settled || load.InFlight < load.Limit {
+			return false
+		}
+	}
 	return true
 }
 
-// usable reports whether s has room or will have. A connection that got GOAWAY is open while its streams are answered,
-// so its error does not tell; but it has no room although there was some.
-func (s *session) usable() bool {
-	if s.conn.Err() != nil {
-		return false
+// connect connects on behalf of all who wait, so it does not end with one of them.
+func (l *link) connect() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
+	nc, err := l.dial(ctx)
+	cancel()
+	if err != nil {
+		l.unreachable(err)
+	} else {
+		l.connected(nc)
 	}
-	inFlight := s.conn.InFlight() // asked first: nobody takes a stream in between, but one may end
-	return s.conn.Available() > 0 || inFlight >= s.limit
+	l.closeUnheld()
+	l.pump()
 }
 
-// signal wakes all who wait for a change. The zero signal is ready.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{}
+// dial contains panics of Client.Proxy, which would end the whole program here.
+func (l *link) dial(ctx context.Context) (conn *tls.Conn, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return l.dialer.dial(ctx)
 }
 
-// wait returns what the next wake closes.
-func (s *signal) wait() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
+// unreachable ends the flights that have no other connection to wait for.
+func (l *link) unreachable(err error) {
+	l.mu.Lock()
+	now := l.client.steadyNow()
+	l.dialing = false
+	l.dials.fail(now, err)
+	r := push.Result{Outcome: push.Retry, At: now, Err: fmt.Errorf("apns: %w", err)}
+	refused := certificateRefused(err)
+	var ended []ending
+	if !refused && len(l.sessions) == 0 {
+		ended = l.giveUp(r)
 	}
-	return s.ch
+	l.mu.Unlock()
+	finish(ended)
+	if refused {
+		r.Outcome, r.Err = push.BadCertificate, fmt.Errorf("apns: refused in the TLS handshake: %w", err)
+		l.refuse(r)
+	}
 }
 
-// wake may be called with the link's mutex held: net/http calls the state hook from Reserve.
-func (s *signal) wake() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
+func (l *link) connected(nc net.Conn) {
+	ping := orDefault(l.client.PingInterval, 15*time.Second)
+	s := &session{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.conn = h2.New(nc, h2.Config{PingInterval: ping, PingTimeout: min(ping, 10*time.Second), Changed: l.pump})
+	l.dialing = false
+	l.sessions = append(l.sessions, s)
+	time.AfterFunc(firstAlone, func() {
+		s.open.Store(true)
+		l.pump()
+	})
+	if len(l.sessions) > 1 && !l.reaping {
+		l.reaping = true
+		time.AfterFunc(l.idle, l.reap)
 	}
+}
+
+// reap closes the connections but the first that had nothing to do since it last looked.
+func (l *link) reap() {
+	l.mu.Lock()
+	var idle []*session
+	for i, s := range l.sessions {
+		if i > 0 && !s.closing && s.started == s.seen && s.conn.Load().InFlight == 0 {
+			s.closing = true
+			idle = append(idle, s)
+		}
+		s.seen = s.started
+	}
+	l.reaping = len(l.sessions) > 1
+	if l.reaping {
+		time.AfterFunc(l.idle, l.reap)
+	}
+	l.mu.Unlock()
+	closeAll(idle)
 }
