@@ -24,6 +24,7 @@ type Conn struct {
 	frames atomic.Int64 // read since the last answer
 	block  int          // bytes read for the frame under way; the reader's
 	dirty  bool         // Changed is to be called; the reader's
+	ended  int          // requests since it was called; the reader's
 
 	mu      sync.Mutex
 	streams map[uint32]*stream

@@ -20,6 +20,7 @@ const (
 	maxControl    = 16 << 10  // bytes of replies to control frames that wait to be written
 	maxWaiting    = 256 << 10 // bytes that wait to be written before requests must wait, too
 	maxFrames     = 10_000    // frames without an answer, and in the time of PingInterval
+	maxEnded      = 64        // requests that end before Changed is called
 	maxBlock      = 256 << 10 // bytes of one frame with its continuations
 	maxDebug      = 1 << 10   // bytes of a GOAWAY's debug data that are kept
 	tableSize     = 4 << 10   // bytes of HPACK's dynamic tables, the default of HTTP/2

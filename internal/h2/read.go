@@ -13,10 +13,7 @@ type source struct{ c *Conn }
 
 func (r source) Read(b []byte) (int, error) {
 	c := r.c
-	if c.dirty {
-		c.dirty = false
-		c.config.Changed()
-	}
+	c.changed()
 	if c.block > maxBlock {
 		return 0, errFlood
 	}
@@ -26,6 +23,14 @@ func (r source) Read(b []byte) (int, error) {
 		c.heard.Store(int64(time.Since(c.born)))
 	}
 	return n, err
+}
+
+// changed tells of the changes since it was last called.
+func (c *Conn) changed() {
+	if c.dirty {
+		c.dirty, c.ended = false, 0
+		c.config.Changed()
+	}
 }
 
 func (c *Conn) readLoop() {
@@ -118,6 +123,9 @@ func (c *Conn) tell(s *stream, err error) {
 	c.dirty = true
 	c.frames.Store(0)
 	s.end(err)
+	if c.ended++; c.ended >= maxEnded {
+		c.changed() // others may start before all that was read is dealt with
+	}
 }
 
 // malformed deals with a frame that is wrong for one stream only.
