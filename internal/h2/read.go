@@ -35,6 +35,7 @@ func (c *Conn) changed() {
 
 func (c *Conn) readLoop() {
 	err := c.read()
+	c.changed()
 	c.mu.Lock()
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && c.broken != nil {
 		err = c.broken

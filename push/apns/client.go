@@ -41,7 +41,7 @@ const (
 // When APNs is in trouble no pushes are sent for a while, see [ErrPaused]: after a connection that could not be made or
 // broke without an answer, for 1 s, and after 10 failures in a row of pushes (no answer in time, a status of 500 or
 // above, a connection that broke), for 5 s; each time twice as long, up to 1 min, and a random quarter more. Then one
-// push is tried alone. A 503 with Retry-After pauses them for that time.
+// push is tried alone. A 503 with Retry-After pauses them for that time, up to 1 h.
 type Client struct {
 	// Certificates is asked for the certificate of each topic at every Push. When it returns another one than before,
 	// new pushes take a new connection, and the old one is closed once its pushes are answered.
@@ -149,7 +149,7 @@ func (c *Client) settle() time.Duration {
 
 // failure is the result of a push that was not answered.
 func (c *Client) failure(t push.Target, o push.Outcome, err error) push.Result {
-	return push.Result{Target: t, Outcome: o, At: c.now(), Err: err}
+	return push.Result{Target: t, Outcome: o, At: c.steadyNow(), Err: err}
 }
 
 func (c *Client) now() time.Time {

@@ -13,11 +13,12 @@ import (
 )
 
 const (
-	firstRest   = time.Second // after a failure to connect; Apple takes quick reconnecting for an attack
-	longestRest = time.Minute
-	breakAfter  = 10              // failures in a row of pushes that have a connection
-	breakRest   = 5 * time.Second // the first time
-	renewPause  = time.Minute     // how old a connection must be to be given up for a 503
+	firstRest    = time.Second // after a failure to connect; Apple takes quick reconnecting for an attack
+	longestRest  = time.Minute
+	breakAfter   = 10              // failures in a row of pushes that have a connection
+	breakRest    = 5 * time.Second // the first time
+	longestAsked = time.Hour       // that one answer keeps all pushes waiting
+	renewPause   = time.Minute     // how old a connection must be to be given up for a 503
 )
 
 // link is the way to APNs with one certificate: a queue of flights and connections that take them. Calls of Push hold
@@ -101,9 +102,7 @@ func (l *link) barred(now time.Time) (push.Result, bool) {
 func (l *link) pump() {
 	l.mu.Lock()
 	l.sweep()
-	ended := l.screen()
-	l.dispatch()
-	ended = append(ended, l.grow()...)
+	ended := append(append(l.screen(), l.dispatch()...), l.grow()...)
 	l.mu.Unlock()
 	finish(ended)
 	l.client.slots.share()
@@ -120,8 +119,9 @@ func (l *link) screen() []ending {
 	return nil
 }
 
-// dispatch hands flights to connections while there is room. The caller holds l.mu.
-func (l *link) dispatch() {
+// dispatch hands flights to connections while there is room. Those that it returns cannot be sent. The caller holds
+// l.mu.
+func (l *link) dispatch() (ended []ending) {
 	for _, s := range l.sessions {
 		s.full = false
 	}
@@ -133,7 +133,11 @@ func (l *link) dispatch() {
 		if s == nil {
 			break
 		}
-		if !l.start(s, f) {
+		switch err := l.start(s, f); {
+		case errors.Is(err, h2.ErrTooLarge):
+			l.queue.remove(f)
+			ended = append(ended, ending{f, push.Result{Outcome: push.Rejected, At: f.sent, Err: fmt.Errorf("apns: %w", err)}})
+		case err != nil:
 			s.full = true
 		}
 	}
@@ -143,6 +147,7 @@ func (l *link) dispatch() {
 			s.conn.Flush()
 		}
 	}
+	return ended
 }
 
 // pick returns the least busy connection with room. The caller holds l.mu.
@@ -161,27 +166,26 @@ func (l *link) pick(f *flight) *session {
 	return best
 }
 
-// start hands f to s. It is false if s has no room after all. The caller holds l.mu.
-func (l *link) start(s *session, f *flight) bool {
-	l.queue.remove(f)
+// start hands f to s, unless s does not take it. The caller holds l.mu.
+func (l *link) start(s *session, f *flight) error {
 	t := &f.call.targets[f.index]
 	last := f.session
-	f.session = s
+	f.session = s // the answer may be quick
 	f.attempts++
 	fields := l.header.of(t.Token, f.id, len(f.body), f.sent.Add(orDefault(l.client.Expiration, 7*24*time.Hour)))
 	stream, err := s.conn.Start(fields, f.body, f)
 	if err != nil {
 		f.session = last
 		f.attempts--
-		l.queue.pushFront(f)
-		return false
+		return err
 	}
+	l.queue.remove(f)
 	f.stream = stream
 	s.began(f.sent)
 	if l.breaker.trial() {
 		l.probe = f
 	}
-	return true
+	return nil
 }
 
 // repeat lines f up again, if err and the number of attempts allow it. canceled is why it must not be.
@@ -237,7 +241,7 @@ func (l *link) trouble(r push.Result) []ending {
 	}
 	l.breaker.fail(r.At, err)
 	if r.Status == 503 && !r.Retry.IsZero() {
-		l.breaker.rest(r.Retry, err)
+		l.breaker.rest(r.At.Add(min(r.Retry.Sub(r.At), longestAsked)), err)
 	}
 	l.watch()
 	if !l.breaker.active(r.At) {

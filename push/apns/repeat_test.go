@@ -2,6 +2,7 @@ package apns_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,4 +147,43 @@ func TestACanceledPushIsReset(t *testing.T) {
 	require.True(t, ok, "%v", f)
 	assert.Equal(t, p.stream, reset.StreamID)
 	assert.Equal(t, http2.ErrCodeCancel, reset.ErrCode)
+}
+
+func TestAServerThatTakesShortHeadersOnly(t *testing.T) {
+	t.Parallel()
+	s := startRaw(t)
+	c := s.client(certificate(t, topic))
+	conn := s.proved(c, streams(10), http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1000})
+	long := append(targets(2), targets(1)...)
+	long[1].Token = make([]byte, 1000)
+	done := make(chan []push.Result, 1)
+	go func() {
+		results, err := c.Push(bg, long)
+		assert.NoError(t, err)
+		done <- results
+	}()
+	for _, p := range conn.pushes(2) {
+		conn.answer(p.stream, "200")
+	}
+	rs := <-done
+	assert.Equal(t, map[push.Outcome]int{push.Delivered: 2, push.Rejected: 1}, outcomes(rs))
+	require.ErrorContains(t, rs[1].Err, "too large")
+}
+
+// A handler of a client's clock that fails concerns one push, wherever it is called.
+func TestAClockThatPanics(t *testing.T) {
+	t.Parallel()
+	_, c := fixture(t)
+	var calls atomic.Int64
+	c.Clock = func() time.Time {
+		if n := calls.Add(1); n > 1 && n%3 == 0 {
+			panic("clock")
+		}
+		return time.Now()
+	}
+	results, err := c.Push(bg, targets(200))
+	require.NoError(t, err)
+	for _, r := range results {
+		require.Contains(t, []push.Outcome{push.Delivered, push.Retry}, r.Outcome)
+	}
 }

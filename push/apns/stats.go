@@ -9,8 +9,8 @@ import (
 // Stats is how the way to APNs for one topic is used.
 type Stats struct {
 	Topic       string
-	Connections int       // open, or to be opened next
-	InFlight    int       // pushes without an answer
+	Connections int       // that take pushes
+	InFlight    int       // pushes without an answer on them
 	Waiting     int       // pushes for which no stream is free
 	PausedUntil time.Time // pushes get a result with ErrPaused until then; the zero time: none do
 }
