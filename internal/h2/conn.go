@@ -184,6 +184,7 @@ func (c *Conn) limit() int { return min(c.peer.streams, c.config.Streams) }
 func (c *Conn) room() bool {
 	if len(c.out.waiting) > maxWaiting {
 		c.waiters = true
+		c.signal()
 		return false
 	}
 	return len(c.streams) < c.limit() && c.peer.window > 0

@@ -221,7 +221,7 @@ func (l *link) judge(f *flight, r push.Result, v verdict) {
 	var ended []ending
 	switch v {
 	case alive:
-		l.breaker.succeed()
+		l.breaker.succeed(r.At)
 	case failing:
 		ended = l.trouble(r)
 	}
@@ -241,7 +241,7 @@ func (l *link) trouble(r push.Result) []ending {
 	}
 	l.breaker.fail(r.At, err)
 	if r.Status == 503 && !r.Retry.IsZero() {
-		l.breaker.rest(r.At.Add(min(r.Retry.Sub(r.At), longestAsked)), err)
+		l.breaker.ask(r.At.Add(min(r.Retry.Sub(r.At), longestAsked)), err)
 	}
 	l.watch()
 	if !l.breaker.active(r.At) {

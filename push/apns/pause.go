@@ -44,6 +44,7 @@ type pause struct {
 	failures int
 	rests    int
 	until    time.Time // the zero time: no rest since the last success
+	asked    bool      // the rest was asked for, whatever else succeeds
 	err      error
 }
 
@@ -69,18 +70,23 @@ func (p *pause) fail(now time.Time, err error) bool {
 		rest = min(p.longest, p.first<<p.rests)
 	}
 	p.rests++
-	p.until = now.Add(rest + rand.N(rest/4)) // not all clients at once
+	p.until, p.asked = now.Add(rest+rand.N(rest/4)), false // not all clients at once
 	return true
 }
 
-// rest rests until then at least.
-func (p *pause) rest(until time.Time, err error) {
+// ask rests until then at least.
+func (p *pause) ask(until time.Time, err error) {
 	if until.After(p.until) {
-		p.until, p.err = until, err
+		p.until, p.asked, p.err = until, true, err
 	}
 }
 
-func (p *pause) succeed() { p.failures, p.rests, p.until, p.err = 0, 0, time.Time{}, nil }
+// succeed ends the matter. What succeeds during a rest that was asked for began before it and does not end it.
+func (p *pause) succeed(now time.Time) {
+	if !p.asked || !p.active(now) {
+		p.failures, p.rests, p.until, p.asked, p.err = 0, 0, time.Time{}, false, nil
+	}
+}
 
 // result is what pushes get during the rest.
 func (p *pause) result(now time.Time) push.Result {

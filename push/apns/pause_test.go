@@ -175,3 +175,35 @@ func TestConnectingPausesLongerEachTime(t *testing.T) {
 	require.ErrorIs(t, one(t, c).Err, errDown)
 	between(t, paused(t, server, c), time.Second, 5*time.Second/4)
 }
+
+// An answer to a push that was sent before does not end a pause that APNs asked for, but one that we made ourselves.
+func TestWhatEndsAPause(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]mdmtest.PushAnswer{
+		"asked for": {Status: 503, RetryAfter: time.Minute}, "our own": {Status: 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, c := fixture(t)
+			now := newClock()
+			c.Clock = now.now
+			allDelivered(t, c, 1)
+			release := make(chan struct{})
+			server.Queue(mdmtest.PushAnswer{})
+			server.Script(func(mdmtest.Push) mdmtest.PushAnswer { <-release; return mdmtest.PushAnswer{} })
+			allDelivered(t, c, 1)
+			early := begin(bg, t, c, 1)
+			eventually(t, func() bool { return c.Stats()[0].InFlight == 1 })
+			server.Queue(answer, answer, answer, answer, answer, answer, answer, answer, answer, answer)
+			for range 10 {
+				if r := one(t, c); r.Status != 503 {
+					break
+				}
+			}
+			paused(t, server, c)
+			close(release)
+			assert.Equal(t, push.Delivered, early()[0].Outcome)
+			assert.Equal(t, answer.RetryAfter == 0, c.Stats()[0].PausedUntil.IsZero())
+		})
+	}
+}

@@ -3,6 +3,7 @@ package apns_test
 import (
 	"encoding/binary"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,10 +33,12 @@ func proxied(t *testing.T, raw string) (*mdmtest.APNs, *apns.Client) {
 func TestAProxyByTLSWithAPassword(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Pointer[http.Request]
-	proxy := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Store(r)
 		tunnel(w, r.Host)
 	}))
+	proxy.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs the refused handshake
+	proxy.StartTLS()
 	defer proxy.Close()
 	server, c := proxied(t, strings.Replace(proxy.URL, "https://", "https://me:pass%3Aword@", 1))
 	require.ErrorContains(t, one(t, c).Err, "proxy: TLS", "nobody is trusted for nothing")

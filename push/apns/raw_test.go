@@ -64,13 +64,18 @@ func (s *rawServer) acceptSilently() *rawConn {
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = conn.Close() })
 	require.NoError(s.t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	c, ok := s.newConn(conn)
+	require.True(s.t, ok)
+	return c
+}
+
+func (s *rawServer) newConn(conn net.Conn) (*rawConn, bool) {
 	preface := make([]byte, len(http2.ClientPreface))
-	_, err = io.ReadFull(conn, preface)
-	require.NoError(s.t, err)
+	_, err := io.ReadFull(conn, preface)
 	c := &rawConn{t: s.t, conn: conn, framer: http2.NewFramer(conn, conn)}
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.encoder = hpack.NewEncoder(&c.block)
-	return c
+	return c, err == nil
 }
 
 type rawConn struct {
@@ -91,10 +96,17 @@ type rawPush struct {
 // push reads the next push, and answers pings meanwhile.
 func (c *rawConn) push() rawPush {
 	c.t.Helper()
-	var p rawPush
+	p, ok := c.tryPush()
+	require.True(c.t, ok, "the connection is closed")
+	return p
+}
+
+func (c *rawConn) tryPush() (p rawPush, ok bool) {
 	for {
 		f, err := c.framer.ReadFrame()
-		require.NoError(c.t, err)
+		if err != nil {
+			return p, false
+		}
 		switch f := f.(type) {
 		case *http2.MetaHeadersFrame:
 			p.stream, p.path = f.StreamID, f.PseudoValue("path")
@@ -106,11 +118,11 @@ func (c *rawConn) push() rawPush {
 		case *http2.DataFrame:
 			p.body += string(f.Data())
 			if f.StreamEnded() {
-				return p
+				return p, true
 			}
 		case *http2.PingFrame:
 			if !f.IsAck() {
-				require.NoError(c.t, c.framer.WritePing(true, f.Data))
+				_ = c.framer.WritePing(true, f.Data)
 			}
 		}
 	}
@@ -126,12 +138,11 @@ func (c *rawConn) pushes(n int) []rawPush {
 }
 
 func (c *rawConn) answer(stream uint32, status string) {
-	c.t.Helper()
 	c.block.Reset()
-	require.NoError(c.t, c.encoder.WriteField(hpack.HeaderField{Name: ":status", Value: status}))
-	require.NoError(c.t, c.framer.WriteHeaders(http2.HeadersFrameParam{
+	_ = c.encoder.WriteField(hpack.HeaderField{Name: ":status", Value: status})
+	_ = c.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: stream, BlockFragment: c.block.Bytes(), EndHeaders: true, EndStream: true,
-	}))
+	})
 }
 
 // gone waits until the client has closed the connection.

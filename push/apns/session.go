@@ -54,7 +54,7 @@ func (l *link) prove(s *session) {
 	l.mu.Lock()
 	s.proven.Store(true)
 	s.open.Store(true)
-	l.dials.succeed()
+	l.dials.succeed(time.Time{})
 	l.mu.Unlock()
 }
 
