@@ -188,12 +188,10 @@ func TestWhatEndsAPause(t *testing.T) {
 			now := newClock()
 			c.Clock = now.now
 			allDelivered(t, c, 1)
-			release := make(chan struct{})
-			server.Queue(mdmtest.PushAnswer{})
-			server.Script(func(mdmtest.Push) mdmtest.PushAnswer { <-release; return mdmtest.PushAnswer{} })
-			allDelivered(t, c, 1)
+			entered, release := make(chan struct{}), make(chan struct{})
+			server.Script(func(mdmtest.Push) mdmtest.PushAnswer { close(entered); <-release; return mdmtest.PushAnswer{} })
 			early := begin(bg, t, c, 1)
-			eventually(t, func() bool { return c.Stats()[0].InFlight == 1 })
+			<-entered
 			server.Queue(answer, answer, answer, answer, answer, answer, answer, answer, answer, answer)
 			for range 10 {
 				if r := one(t, c); r.Status != 503 {
