@@ -109,7 +109,7 @@ func (p *call) abandon(cause error) {
 	for ; p.next < len(p.flights); p.next++ {
 		f := &p.flights[p.next]
 		f.call, f.index = p, p.next
-		f.end(p.client.failure(p.targets[p.next], push.Retry, cause))
+		f.end(p.client.failure(p.targets[p.next], push.Unsent, cause))
 	}
 }
 

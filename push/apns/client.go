@@ -36,7 +36,7 @@ const (
 // A push that APNs has not looked at, by its own word or because it was never sent, is repeated, up to 5 attempts in
 // all. One whose connection was lost before the answer is repeated once: a device that is pushed to twice connects once.
 // Attempts have the same apns-id, and take another connection if there is one. Other failures are left to the caller,
-// with the outcome Retry: timeouts among them.
+// with the outcome Retry, timeouts among them, or with Unsent if there was no attempt at all.
 //
 // When APNs is in trouble no pushes are sent for a while, see [ErrPaused]: after a connection that could not be made or
 // broke without an answer, for 1 s, and after 10 failures in a row of pushes (no answer in time, a status of 500 or
@@ -80,7 +80,7 @@ type Client struct {
 var _ push.Pusher = (*Client)(nil)
 
 // Push implements [push.Pusher]. Failures of single pushes and of certificates are results; what is not answered when
-// ctx ends has the outcome Retry. The error is for a Client that is configured wrongly.
+// ctx ends has the outcome Retry, what was not sent Unsent. The error is for a Client that is configured wrongly.
 func (c *Client) Push(ctx context.Context, targets []push.Target) ([]push.Result, error) {
 	to, err := c.endpoint()
 	if err != nil {

@@ -120,7 +120,7 @@ func (f *flight) cancel(cause error) {
 	l.mu.Unlock()
 	switch {
 	case queued:
-		f.finish(f.call.client.failure(push.Target{}, push.Retry, fmt.Errorf("apns: %w", cause)), unclear)
+		f.finish(f.call.client.failure(push.Target{}, push.Unsent, fmt.Errorf("apns: %w", cause)), unclear)
 		l.client.slots.share()
 	case s != nil:
 		s.conn.Cancel(stream)
@@ -141,6 +141,9 @@ func (f *flight) end(r push.Result) {
 		return
 	}
 	p := f.call
+	if r.Outcome == push.Unsent && f.attempts > 0 {
+		r.Outcome = push.Retry // not this time, but before
+	}
 	r.Target = p.targets[f.index]
 	p.results[f.index] = p.client.doubt(r)
 	if f.slot {

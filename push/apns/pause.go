@@ -91,5 +91,5 @@ func (p *pause) succeed(now time.Time) {
 // result is what pushes get during the rest.
 func (p *pause) result(now time.Time) push.Result {
 	err := fmt.Errorf("%w: until %s: %w", ErrPaused, p.until.UTC().Format(time.RFC3339), p.err)
-	return push.Result{Outcome: push.Retry, At: now, Retry: p.until, Err: err}
+	return push.Result{Outcome: push.Unsent, At: now, Retry: p.until, Err: err}
 }

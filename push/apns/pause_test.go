@@ -21,7 +21,7 @@ func paused(t *testing.T, server *mdmtest.APNs, c *apns.Client) time.Duration {
 	t.Helper()
 	before := len(server.Pushes())
 	r := one(t, c)
-	require.Equal(t, push.Retry, r.Outcome)
+	require.Equal(t, push.Unsent, r.Outcome)
 	require.ErrorIs(t, r.Err, apns.ErrPaused)
 	require.Len(t, server.Pushes(), before)
 	require.Equal(t, r.Retry, c.Stats()[0].PausedUntil)
@@ -84,7 +84,7 @@ func TestTheProbeGoesAlone(t *testing.T) {
 	results := begin(bg, t, c, 20)
 	eventually(t, func() bool { s := c.Stats()[0]; return s.InFlight == 1 && s.Waiting == 19 })
 	answer <- mdmtest.PushAnswer{Status: 503}
-	assert.Equal(t, map[push.Outcome]int{push.Retry: 20}, outcomes(results()))
+	assert.Equal(t, map[push.Outcome]int{push.Retry: 1, push.Unsent: 19}, outcomes(results()))
 	assert.Len(t, server.Pushes(), before+1, "the others shared its fate")
 
 	now.advance(paused(t, server, c))
@@ -160,7 +160,7 @@ func TestConnectingPausesLongerEachTime(t *testing.T) {
 		require.NoError(t, err)
 		for _, r := range results {
 			require.ErrorIs(t, r.Err, errDown)
-			require.Equal(t, push.Retry, r.Outcome)
+			require.Equal(t, push.Unsent, r.Outcome)
 		}
 		assert.Equal(t, int64(i+1), dials.Load())
 		rest := paused(t, server, c)

@@ -18,7 +18,7 @@ import (
 
 func TestConnectionsGrowWithTheLoadAndShrink(t *testing.T) {
 	t.Parallel()
-	server := startAPNs(t, mdmtest.APNsConfig{MaxStreams: 4})
+	server := startAPNs(t, mdmtest.APNsConfig{MaxStreams: 4, FirstStreams: 4})
 	c := client(t, server, certificate(t, topic))
 	c.Connections, c.IdleTimeout = 3, 50*time.Millisecond
 	allDelivered(t, c, 1)

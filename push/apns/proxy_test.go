@@ -82,7 +82,7 @@ func TestWhatProxiesRefuse(t *testing.T) {
 		}()
 		_, c := proxied(t, "http://me:secret@"+listener.Addr().String())
 		r := one(t, c)
-		assert.Equal(t, push.Retry, r.Outcome)
+		assert.Equal(t, push.Unsent, r.Outcome)
 		require.ErrorContains(t, r.Err, want)
 		assert.NotContains(t, r.Err.Error(), "secret")
 		_ = listener.Close()

@@ -135,7 +135,7 @@ func (l *link) unreachable(err error) {
 	now := l.client.steadyNow()
 	l.dialing = false
 	l.dials.fail(now, err)
-	r := push.Result{Outcome: push.Retry, At: now, Err: fmt.Errorf("apns: %w", err)}
+	r := push.Result{Outcome: push.Unsent, At: now, Err: fmt.Errorf("apns: %w", err)}
 	refused := certificateRefused(err)
 	var ended []ending
 	if !refused && len(l.sessions) == 0 {
