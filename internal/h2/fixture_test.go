@@ -42,9 +42,9 @@ type server struct {
 func dial(t testing.TB, config Config, settings ...http2.Setting) (*Conn, *server) {
 	c, s := silent(t, config)
 	s.check(s.framer.WriteSettings(settings...))
-	require.Equal(t, http2.FrameSettings, s.next().kind)
-	require.Equal(t, http2.FrameWindowUpdate, s.next().kind)
-	require.Equal(t, http2.FlagSettingsAck, s.next().flags)
+	require.Equal(t, http2.FrameSettings, s.nextButPings().kind)
+	require.Equal(t, http2.FrameWindowUpdate, s.nextButPings().kind)
+	require.Equal(t, http2.FlagSettingsAck, s.nextButPings().flags)
 	return c, s
 }
 
@@ -116,6 +116,18 @@ func (s *server) next() frame {
 	case <-time.After(20 * time.Second):
 		require.Fail(s.t, "no frame")
 		return frame{}
+	}
+}
+
+// nextButPings answers pings.
+func (s *server) nextButPings() frame {
+	s.t.Helper()
+	for {
+		f := s.next()
+		if f.kind != http2.FramePing || f.flags.Has(http2.FlagPingAck) {
+			return f
+		}
+		s.check(s.framer.WritePing(true, [8]byte(f.data)))
 	}
 }
 
