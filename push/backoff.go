@@ -2,9 +2,9 @@ package push
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -22,6 +22,8 @@ func (d *Dispatcher) schedule(ctx context.Context, r *Result) {
 	}
 	switch r.Outcome {
 	case Retry, BadCertificate, Unsent: // what a bad certificate holds up is still wanted when there is a good one
+	case 0:
+		r.Outcome, r.Err = Retry, errors.Join(r.Err, errOutcome)
 	case Delivered:
 		r.Rest = r.At.Add(d.spacing())
 		return
@@ -32,17 +34,18 @@ func (d *Dispatcher) schedule(ctx context.Context, r *Result) {
 		r.Outcome, r.Retry = Unsent, now // we are shutting down: not its failure
 		return
 	}
-	asked := r.Retry
 	if r.Retry.IsZero() {
 		r.Retry = now.Add(d.backoff(r.Target.Failures + 1))
 	}
 	if earliest := now.Add(minBackoff); r.Retry.Before(earliest) {
 		r.Retry = earliest
 	}
-	if r.Status == http.StatusTooManyRequests && !asked.IsZero() { // too many to this token, whatever they are for
+	if r.Status == http.StatusTooManyRequests { // too many to this token, whatever they are for
 		r.Rest = r.Retry
 	}
 }
+
+var errOutcome = errors.New("push: the pusher gave a result without an outcome")
 
 func (d *Dispatcher) spacing() time.Duration {
 	if d.Spacing < 0 {
@@ -65,56 +68,4 @@ func halved(first, most time.Duration, failed int) time.Duration {
 		wait = first << max(doublings, 0)
 	}
 	return wait - rand.N(wait/2)
-}
-
-// brake keeps a Dispatcher from taking pushes while none gets through: each would be written to the store for nothing, a
-// million for each look. One small batch after a pause finds out.
-type brake struct {
-	mu     sync.Mutex
-	failed int // batches in a row of which nothing got through
-	until  time.Time
-}
-
-const (
-	firstPause = time.Second
-	maxPause   = time.Minute
-	probe      = 10 // pushes that find out
-
-	worthTelling = 3
-)
-
-// allow returns how many of a batch may be taken.
-func (b *brake) allow(now time.Time, batch int) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.failed == 0:
-		return batch
-	case now.Before(b.until):
-		return 0
-	}
-	b.until = now.Add(firstPause) // one probe at a time
-	return min(batch, probe)
-}
-
-// note notes what became of a batch. It reports whether that is worth telling: one that fails alone may be nothing.
-func (b *brake) note(results []Result, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range results {
-		answered := r.Status != 0 && r.Status < http.StatusInternalServerError
-		if answered || r.Outcome != Retry && r.Outcome != Unsent {
-			b.failed = 0
-			return false
-		}
-	}
-	b.failed++
-	b.until = now.Add(halved(firstPause, maxPause, b.failed))
-	return b.failed == worthTelling
-}
-
-func (b *brake) end() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.until
 }

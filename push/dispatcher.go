@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +36,7 @@ type Dispatcher struct {
 	once   sync.Once
 	notify chan struct{}
 	limit  *rate.Limiter // nil: none
-	brake  brake
+	brakes brakes
 }
 
 // Pacing is how fast pushes go. The zero value has defaults.
@@ -110,7 +112,7 @@ func (d *Dispatcher) gather(ctx context.Context) bool {
 }
 
 // Flush pushes what is due now and returns when it is settled. The error is the Store's; failed pushes are settled,
-// too. What is due only after the Spacing stays, and so does everything while APNs cannot be reached.
+// too. What is due only after the Spacing stays.
 func (d *Dispatcher) Flush(ctx context.Context) error {
 	r := d.newRound(ctx)
 	err := r.take()
@@ -132,7 +134,7 @@ func (d *Dispatcher) newRound(ctx context.Context) *round {
 	return &round{d: d, ctx: ctx, slots: make(chan struct{}, orDefault(d.Parallel, 4))}
 }
 
-// take starts batches until nothing is due, or APNs cannot be reached.
+// take starts batches until nothing is due.
 func (r *round) take() error {
 	for {
 		select {
@@ -174,15 +176,11 @@ func (r *round) wait() error {
 	return r.err
 }
 
-// due takes the next batch. There is none while the brake is on.
+// due takes the next batch.
 func (d *Dispatcher) due(ctx context.Context) ([]Target, error) {
 	batch := orDefault(d.Batch, 500)
 	if d.limit != nil {
 		batch = min(batch, d.limit.Burst())
-	}
-	batch = d.brake.allow(d.now(), batch)
-	if batch == 0 {
-		return nil, nil
 	}
 	targets, err := d.Store.DuePushes(ctx, d.now(), batch, d.lease())
 	if err != nil {
@@ -200,15 +198,22 @@ func (d *Dispatcher) pace(ctx context.Context, n int) {
 
 // deliver pushes one batch and settles it, even if ctx has ended meanwhile.
 func (d *Dispatcher) deliver(ctx context.Context, targets []Target) error {
-	pushing, stop := context.WithTimeout(ctx, d.lease()/4*3)
-	results := d.pushAll(pushing, targets)
-	stop()
-	for i := range results {
-		results[i].Target = targets[i]
-		d.schedule(ctx, &results[i])
+	results := make([]Result, len(targets))
+	off := d.brakes.hold(targets, d.now())
+	var free []Target
+	for i, t := range targets {
+		if off[i].IsZero() {
+			free = append(free, t)
+		} else {
+			results[i] = Result{Target: t, Outcome: Unsent, Retry: off[i], Err: errHeld}
+		}
 	}
-	if ctx.Err() == nil && d.brake.note(results, d.now()) {
-		d.log(ctx, slog.LevelWarn, "no push gets through; all wait", slog.Time("until", d.brake.end()))
+	tried := d.try(ctx, free)
+	for i := range results {
+		if off[i].IsZero() {
+			results[i], tried = tried[0], tried[1:]
+		}
+		d.schedule(ctx, &results[i])
 	}
 	d.report(ctx, results)
 	settling, stop := context.WithTimeout(context.WithoutCancel(ctx), d.lease()/4)
@@ -217,6 +222,66 @@ func (d *Dispatcher) deliver(ctx context.Context, targets []Target) error {
 		return fmt.Errorf("push: feedback: %w", err)
 	}
 	return nil
+}
+
+// try pushes targets, and learns whether their topics get through.
+func (d *Dispatcher) try(ctx context.Context, targets []Target) []Result {
+	if len(targets) == 0 {
+		return nil
+	}
+	pushing, stop := context.WithTimeout(ctx, d.lease()/4*3)
+	defer stop()
+	results := d.pushAll(pushing, targets)
+	for i := range results {
+		results[i].Target = targets[i]
+		results[i].Reason, results[i].APNsID = printable(results[i].Reason), printable(results[i].APNsID)
+	}
+	d.doubt(results)
+	if ctx.Err() != nil { // we are shutting down: that tells nothing of APNs
+		d.brakes.release(results)
+		return results
+	}
+	held, freed := d.brakes.note(results, d.now())
+	for _, topic := range held {
+		d.log(ctx, slog.LevelWarn, "no push of this topic gets through; they wait", slog.String("topic", topic))
+	}
+	for _, topic := range freed {
+		d.log(ctx, slog.LevelInfo, "pushes of this topic get through again", slog.String("topic", topic))
+	}
+	return results
+}
+
+// doubt takes it for a mistake of ours if APNs calls most tokens of a topic bad in one batch, without saying since when: they are
+// of its other environment, or of another topic. A fleet must not be presumed gone for that.
+func (d *Dispatcher) doubt(results []Result) {
+	bad, all := map[string]int{}, map[string]int{}
+	for _, r := range results {
+		all[r.Target.Topic]++
+		if r.Outcome == Invalid && r.Status == http.StatusBadRequest {
+			bad[r.Target.Topic]++
+		}
+	}
+	for i, r := range results {
+		if n := bad[r.Target.Topic]; r.Outcome == Invalid && r.Status == http.StatusBadRequest && n >= enoughBad && 2*n > all[r.Target.Topic] {
+			results[i].Outcome, results[i].Err, results[i].Since = BadCertificate, errEnvironment, time.Time{}
+		}
+	}
+}
+
+const enoughBad = 5 // in a batch
+
+var (
+	errHeld        = errors.New("push: no push of this topic gets through")
+	errEnvironment = errors.New("push: most tokens of this topic are called bad: is it the right environment of APNs, and the right certificate?")
+)
+
+// printable returns s if it is short and can be kept and logged as it is, else nothing.
+func printable(s string) string {
+	odd := func(r rune) bool { return r < ' ' || r > '~' }
+	if len(s) > 64 || strings.ContainsFunc(s, odd) {
+		return ""
+	}
+	return s
 }
 
 var (

@@ -46,6 +46,13 @@ func (o *outbox) add(device string) {
 	o.order = append(o.order, t.Enrollment)
 }
 
+func (o *outbox) addOf(topic, device string) {
+	o.add(device)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.intents[mdm.EnrollmentID{Device: device}].target.Topic = topic
+}
+
 func (o *outbox) DuePushes(_ context.Context, now time.Time, max int, lease time.Duration) ([]push.Target, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

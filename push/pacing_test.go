@@ -2,7 +2,10 @@ package push_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +29,7 @@ func TestSpacingBeginsWithADelivery(t *testing.T) {
 		{"none", -1, push.Result{Outcome: push.Delivered}, 0},
 		{"not delivered", time.Minute, push.Result{Outcome: push.Retry}, 0},
 		{"too many for this token", 0, push.Result{Outcome: push.Retry, Status: http.StatusTooManyRequests, Retry: now.now().Add(time.Hour)}, time.Hour},
+		{"too many, and APNs does not say for how long", 0, push.Result{Outcome: push.Retry, Status: http.StatusTooManyRequests}, 7 * time.Second},
 		{"APNs is overloaded", 0, push.Result{Outcome: push.Retry, Status: http.StatusServiceUnavailable, Retry: now.now().Add(time.Hour)}, 0},
 	}
 	for _, tt := range tests {
@@ -37,6 +41,10 @@ func TestSpacingBeginsWithADelivery(t *testing.T) {
 			rest := box.settled()[0].Rest
 			if tt.rest == 0 {
 				assert.False(t, rest.After(now.now()), "%s", rest)
+				return
+			}
+			if tt.rest == 7*time.Second { // as its back-off, which is random
+				assert.Equal(t, box.settled()[0].Retry, rest)
 				return
 			}
 			assert.Equal(t, now.now().Add(tt.rest), rest)
@@ -72,49 +80,137 @@ func TestRateEndsWithTheContext(t *testing.T) {
 			return always(push.Result{Outcome: push.Delivered})(ctx, targets)
 		})}
 	require.Error(t, d.Flush(ctx))
-	for _, r := range box.settled()[1:] {
-		assert.Equal(t, push.Unsent, r.Outcome)
-		assert.False(t, r.Retry.IsZero())
-	}
+	assert.Len(t, box.settled(), 1)
+	assert.Equal(t, 2, box.left(), "the others stay in the store")
 }
 
-// TestAnOutageIsNotWrittenToEveryPush: a batch finds out, then small ones do, and the others stay as they are.
-func TestAnOutageIsNotWrittenToEveryPush(t *testing.T) {
+// tally counts the pushes that reach a Pusher, by topic.
+type tally struct {
+	mu     sync.Mutex
+	tried  map[string]int
+	answer func(push.Target) push.Result
+}
+
+func (c *tally) Push(_ context.Context, targets []push.Target) ([]push.Result, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	results := make([]push.Result, len(targets))
+	for i, t := range targets {
+		c.tried[t.Topic]++
+		results[i] = c.answer(t)
+	}
+	return results, nil
+}
+
+// TestATopicThatIsDownWaits: a batch finds out, the others are put off untried, and a few at a time find out whether it is over.
+// Another topic is pushed all the while.
+func TestATopicThatIsDownWaits(t *testing.T) {
 	t.Parallel()
-	box, now := newOutbox(devices(1000)...), newClock()
+	now := newClock()
+	box := newOutbox(devices(1000)...)
 	down := true
-	d := &push.Dispatcher{Store: box, Clock: now.now, Batch: 100, Parallel: 1, Pusher: pusherFunc(
-		func(ctx context.Context, targets []push.Target) ([]push.Result, error) {
-			if down {
-				return always(push.Result{Outcome: push.Retry})(ctx, targets)
-			}
-			return always(push.Result{Outcome: push.Delivered, Status: 200})(ctx, targets)
-		})}
+	c := &tally{tried: map[string]int{}, answer: func(t push.Target) push.Result {
+		if down && t.Topic == topic {
+			return push.Result{Outcome: push.Retry}
+		}
+		return push.Result{Outcome: push.Delivered, Status: http.StatusOK}
+	}}
+	d := &push.Dispatcher{Store: box, Clock: now.now, Batch: 100, Parallel: 1, Pusher: c}
 	require.NoError(t, d.Flush(bg))
-	assert.Len(t, box.settled(), 100, "the batch that found out")
-	require.NoError(t, d.Flush(bg))
-	assert.Len(t, box.settled(), 100, "the brake is on")
+	assert.Equal(t, 100, c.tried[topic], "the batch that found out")
+	assert.Len(t, box.settled(), 1000, "all others were put off")
 	for range 10 {
-		now.advance(2 * time.Minute)
-		before := len(box.settled())
+		box.addOf("other", fmt.Sprintf("other-%d", c.tried["other"]))
+		now.advance(3 * time.Minute)
+		before, others := c.tried[topic], c.tried["other"]
 		require.NoError(t, d.Flush(bg))
-		assert.Equal(t, 10, len(box.settled())-before, "a few find out whether it is over")
+		assert.Equal(t, 10, c.tried[topic]-before, "a few find out whether it is over")
+		assert.Equal(t, 1, c.tried["other"]-others, "another topic does not wait")
+	}
+	for _, r := range box.settled() {
+		if r.Outcome == push.Unsent {
+			require.False(t, r.Retry.Before(r.At))
+			require.LessOrEqual(t, r.Retry.Sub(r.At), 5*time.Minute)
+		}
 	}
 	down = false
-	now.advance(2 * time.Hour)
-	require.NoError(t, d.Flush(bg))
+	for range 5 {
+		now.advance(time.Hour)
+		require.NoError(t, d.Flush(bg))
+	}
 	assert.Zero(t, box.left(), "everybody is pushed")
 }
 
-func TestOneWhoIsRefusedPutsNoBrakeOn(t *testing.T) {
+func TestOneDeviceThatGetsNoAnswerHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	box, now := newOutbox("poison"), newClock()
+	c := &tally{tried: map[string]int{}, answer: func(t push.Target) push.Result {
+		if t.Enrollment.Device == "poison" {
+			return push.Result{Outcome: push.Retry}
+		}
+		return push.Result{Outcome: push.Delivered, Status: http.StatusOK}
+	}}
+	d := &push.Dispatcher{Store: box, Clock: now.now, Pusher: c}
+	for i := range 9 {
+		require.NoError(t, d.Flush(bg))
+		now.advance(2 * time.Hour)
+		assert.Equal(t, i+1, c.tried[topic])
+	}
+	box.add("good")
+	require.NoError(t, d.Flush(bg))
+	assert.Equal(t, 1, box.left())
+}
+
+func TestOneWhoIsRefusedHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	for _, r := range []push.Result{
 		{Outcome: push.Retry, Status: http.StatusTooManyRequests}, {Outcome: push.Invalid, Status: http.StatusGone},
-		{Outcome: push.Rejected}, {Outcome: push.BadCertificate}, // of one tenant: those of others go on
+		{Outcome: push.Rejected}, {Outcome: push.BadCertificate},
 	} {
 		box := newOutbox(devices(50)...)
-		d := &push.Dispatcher{Store: box, Clock: newClock().now, Batch: 10, Parallel: 1, Pusher: always(r)}
+		c := &tally{tried: map[string]int{}, answer: func(push.Target) push.Result { return r }}
+		d := &push.Dispatcher{Store: box, Clock: newClock().now, Batch: 10, Parallel: 1, Pusher: c}
 		require.NoError(t, d.Flush(bg))
-		assert.Len(t, box.settled(), 50, "%s", r.Outcome)
+		assert.Equal(t, 50, c.tried[topic], "%s", r.Outcome)
 	}
+}
+
+// TestTheWrongEnvironmentMakesNobodyGone: with the sandbox, or another certificate, APNs calls every token bad.
+func TestTheWrongEnvironmentMakesNobodyGone(t *testing.T) {
+	t.Parallel()
+	bad := push.Result{Outcome: push.Invalid, Status: http.StatusBadRequest, Reason: "BadDeviceToken"}
+	box := newOutbox(devices(20)...)
+	d := &push.Dispatcher{Store: box, Clock: newClock().now, Pusher: always(bad)}
+	require.NoError(t, d.Flush(bg))
+	for _, r := range box.settled() {
+		assert.Equal(t, push.BadCertificate, r.Outcome)
+		assert.ErrorContains(t, r.Err, "environment")
+		assert.False(t, r.Retry.IsZero())
+	}
+	box = newOutbox(devices(20)...)
+	d = &push.Dispatcher{Store: box, Clock: newClock().now, Pusher: &tally{tried: map[string]int{}, answer: func(t push.Target) push.Result {
+		if t.Enrollment.Device < "device-007" {
+			return bad
+		}
+		return push.Result{Outcome: push.Delivered, Status: http.StatusOK}
+	}}}
+	require.NoError(t, d.Flush(bg))
+	invalid := 0
+	for _, r := range box.settled() {
+		if r.Outcome == push.Invalid {
+			invalid++
+		}
+	}
+	assert.Equal(t, 7, invalid, "some bad tokens are bad tokens")
+}
+
+func TestAForeignPusherIsNotBelievedBlindly(t *testing.T) {
+	t.Parallel()
+	box := newOutbox("a")
+	d := &push.Dispatcher{Store: box, Clock: newClock().now, Pusher: always(push.Result{Reason: "a\x00b", APNsID: strings.Repeat("x", 1000)})}
+	require.NoError(t, d.Flush(bg))
+	r := box.settled()[0]
+	assert.Equal(t, push.Retry, r.Outcome, "no outcome is none")
+	assert.False(t, r.Retry.IsZero())
+	assert.Empty(t, r.Reason+r.APNsID)
 }

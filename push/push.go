@@ -15,7 +15,8 @@ import (
 )
 
 // Pusher wakes targets and returns one Result each, in the order of targets. The error is for failures of the whole
-// call: if it is not nil there are no results. It is safe for concurrent use.
+// call: if it is not nil there are no results. It returns soon after ctx has ended, as the pushes are somebody else's then.
+// It is safe for concurrent use.
 type Pusher interface {
 	Push(ctx context.Context, targets []Target) ([]Result, error)
 }
@@ -32,16 +33,17 @@ type Store interface {
 	// before. Channels that are not enrolled are left out.
 	DuePushes(ctx context.Context, now time.Time, max int, lease time.Duration) ([]Target, error)
 	// Feedback settles leased intents and notes what became of them: it removes those that were delivered or can never be,
-	// and puts off those that have a Result.Retry (outcomes Retry, BadCertificate and Unsent) until then. Of an Unsent one
-	// nothing is noted: it was not tried. A push that was asked for
-	// since an intent was leased is due on its own, but nothing is due to the channel before Result.Rest.
+	// and puts off the others (outcomes Retry, BadCertificate and Unsent) until Result.Again. Of an Unsent one nothing is
+	// noted: it was not tried. A push that was asked for since an intent was leased is due on its own, but nothing is due to
+	// the channel before Result.Rest. A result whose lease another has now, or which was not leased, is only noted.
 	//
 	// An Invalid result is acted upon only if its Since is not before the channel's last TokenUpdate. Then the channel is
 	// Gone: an EventPushFailed and an EventGone are left, and there are no pushes to it, and so no commands, until its next
 	// accepted request. The intent stays: whatever it was for, the device was not woken. It is due at the next TokenUpdate;
-	// after another request only if its time had not come, since the device is there.
+	// after a request for commands only if its time had not come, since the device is there.
 	Feedback(ctx context.Context, results []Result) error
-	// Wake leaves an intent for every target that is enrolled, due at due. It returns how many. Many are woken in several
+	// Wake leaves an intent for every target that is enrolled, due at due (the zero time is now). It returns how many. Who is
+	// Gone and named, or selected by a filter that asks for Gone, is tried again: he becomes Quiet. Many are woken in several
 	// transactions: after an error some are, and calling again does no harm.
 	Wake(ctx context.Context, to mdm.Targets, due time.Time) (int, error)
 	// LastPush returns what is known of the pushes to a channel, and no error if nothing is.
@@ -71,6 +73,9 @@ type Target struct {
 	Magic          string // PushMagic
 	TokenUpdatedAt time.Time
 	Failures       int // pushes in a row that APNs did not accept, before this one
+	// Lease is until when the push is the caller's, as the store wrote it; zero for one that was not taken from a store. Pass it
+	// back with the Result: that of a lease that is over settles nothing, as another may have the push in hand.
+	Lease time.Time
 }
 
 // Record is what a store knows of the pushes to a channel.
@@ -125,4 +130,17 @@ type Result struct {
 	Rest    time.Time // no push to the channel before, whatever for; zero: as one likes
 	At      time.Time
 	Err     error // the cause, where no answer came
+}
+
+// Again returns when a push is to be tried again that was not delivered: at Retry, or now where nobody said when, but not before
+// Rest. It is for stores.
+func (r Result) Again(now time.Time) time.Time {
+	at := r.Retry
+	if at.IsZero() {
+		at = now
+	}
+	if at.Before(r.Rest) {
+		at = r.Rest
+	}
+	return at
 }

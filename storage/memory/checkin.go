@@ -3,7 +3,6 @@ package memory
 import (
 	"bytes"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/gomdm/applemdm/checkin"
@@ -65,10 +64,6 @@ func (db *DB) carryOut(id mdm.EnrollmentID, p checkin.Plan) {
 	case p.NewGeneration:
 		db.endGeneration(id.DeviceID(), at, "the device enrolled anew")
 	}
-	updated := slices.ContainsFunc(p.Enrollments, func(e mdm.Enrollment) bool {
-		old := db.rows[e.ID]
-		return e.ID == id && old != nil && !e.TokenUpdatedAt.Equal(old.TokenUpdatedAt)
-	})
 	for _, e := range p.Enrollments {
 		db.writeRow(e)
 	}
@@ -89,7 +84,7 @@ func (db *DB) carryOut(id mdm.EnrollmentID, p checkin.Plan) {
 		db.wake(id, db.now())
 	}
 	if p.Seen {
-		db.heard(id, at, updated)
+		db.heard(id, at, false)
 	}
 	db.record(p.Events...)
 }

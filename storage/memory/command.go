@@ -22,7 +22,7 @@ func (db *DB) Exchange(ctx context.Context, r *command.Report, admit func(*ident
 		if v.Err != nil {
 			return v.Err
 		}
-		db.heard(r.ID, r.At, false)
+		db.heard(r.ID, r.At, true)
 		if r.Status != command.StatusIdle {
 			db.settle(r)
 		}

@@ -15,8 +15,9 @@ func (db *DB) setPresence(e *mdm.Enrollment, to mdm.Presence, at time.Time, why 
 	db.record(mdm.Event{Type: to.Event(), At: at, Enrollment: e.ID, Generation: e.Generation, Reason: why})
 }
 
-// heard notes that a request of a channel was accepted: who was missed is there again. updated: it brought a push token.
-func (db *DB) heard(id mdm.EnrollmentID, at time.Time, updated bool) {
+// heard notes that a request of a channel was accepted: who was missed is there again. session: it asks for commands, so there
+// is nothing to wake it for now; a check-in fetches none.
+func (db *DB) heard(id mdm.EnrollmentID, at time.Time, session bool) {
 	for _, id := range slices.Compact([]mdm.EnrollmentID{id, id.DeviceID()}) {
 		e := db.rows[id]
 		if e == nil {
@@ -26,12 +27,12 @@ func (db *DB) heard(id mdm.EnrollmentID, at time.Time, updated bool) {
 		if e.Presence == mdm.Active || e.State == mdm.Ended {
 			continue
 		}
-		if i := db.intents[id]; i != nil && e.Presence == mdm.Gone && !updated && !i.leased && !i.due.After(at) {
-			i.due = time.Time{} // it is here: there is nothing to wake it for now
+		if i := db.intents[id]; i != nil && e.Presence == mdm.Gone && session && !i.leased && !i.due.After(at) {
+			i.due = time.Time{}
 		}
 		delete(db.looks, id)
 		db.setPresence(e, mdm.Active, db.now(), "it was "+e.Presence.String())
-		updated = true // only the caller is known to be here
+		session = false // the device itself has not asked
 	}
 }
 

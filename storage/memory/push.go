@@ -52,12 +52,12 @@ func (db *DB) DuePushes(ctx context.Context, now time.Time, max int, lease time.
 		ids := db.dueIDs(now)
 		for _, id := range ids[:min(len(ids), max)] {
 			i, e := db.intents[id], db.rows[id]
-			i.due, i.leased = now.Add(lease), true
+			i.due, i.leased = now.Add(lease).Round(0), true
 			if !i.again.After(now) { // this push is for that, too
 				i.again = time.Time{}
 			}
 			out = append(out, push.Target{Enrollment: id, Topic: e.Topic, Token: bytes.Clone(e.PushToken), Magic: e.PushMagic,
-				TokenUpdatedAt: e.TokenUpdatedAt, Failures: i.last.Failures})
+				TokenUpdatedAt: e.TokenUpdatedAt, Failures: i.last.Failures, Lease: i.due})
 		}
 		return nil
 	})
@@ -89,10 +89,10 @@ func (db *DB) Feedback(ctx context.Context, results []push.Result) error {
 func (db *DB) settlePush(r push.Result) {
 	id := r.Target.Enrollment
 	due := time.Time{}
-	switch {
-	case !r.Retry.IsZero() && (r.Outcome == push.Retry || r.Outcome == push.BadCertificate), r.Outcome == push.Unsent:
-		due = r.Retry
-	case r.Outcome == push.Invalid: // the device was not woken: there is another token, or the intent waits for one
+	switch r.Outcome {
+	case push.Retry, push.BadCertificate, push.Unsent:
+		due = r.Again(db.now())
+	case push.Invalid: // the device was not woken: there is another token, or the intent waits for one
 		db.dropToken(r)
 		due = r.At
 	}
@@ -105,7 +105,7 @@ func (db *DB) settlePush(r push.Result) {
 	} else {
 		note(&i.last, r)
 	}
-	if !i.leased {
+	if !i.leased || !r.Target.Lease.Equal(i.due) { // not his, or not any more
 		return
 	}
 	if asked := later(i.again, r.Rest); !i.again.IsZero() && (due.IsZero() || asked.Before(due)) {
@@ -160,11 +160,21 @@ func (db *DB) LastPush(ctx context.Context, id mdm.EnrollmentID) (out push.Recor
 // Wake implements [push.Store].
 func (db *DB) Wake(ctx context.Context, to mdm.Targets, due time.Time) (n int, err error) {
 	err = db.tx(ctx, func() error {
+		if due.IsZero() {
+			due = db.now()
+		}
+		f, matching := to.Filter()
+		again := !matching || slices.Contains(f.Presence, mdm.Gone)
 		for _, id := range db.targets(to) {
-			if db.enrolled(id) {
-				db.wake(id, due)
-				n++
+			if !db.enrolled(id) {
+				continue
 			}
+			if e := db.rows[id]; again && e.Presence == mdm.Gone {
+				delete(db.looks, id)
+				db.setPresence(e, mdm.Quiet, db.now(), "its push token is to be tried again")
+			}
+			db.wake(id, due)
+			n++
 		}
 		return nil
 	})

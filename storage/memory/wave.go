@@ -54,8 +54,8 @@ func (db *DB) room(s push.Step) int {
 		return n
 	}
 	waiting := 0
-	for _, i := range db.intents {
-		if !i.due.IsZero() && !i.due.After(s.At) {
+	for id, i := range db.intents {
+		if !i.due.IsZero() && !i.due.After(s.At) && db.pushable(id) {
 			waiting++
 		}
 	}

@@ -39,6 +39,8 @@ func feedbackCases() []testCase {
 		{name: "rest between pushes",
 			why: "push.Store: nothing is due to the channel before Result.Rest",
 			run: feedbackRest},
+		{name: "a result that comes too late", why: "push.Store: a result whose lease another has now is only noted: what that one does, or what was asked for since, counts",
+			run: feedbackLate},
 		{name: "feedback about nothing",
 			why: "the enrollment may have ended, or the lease, while the push was under way",
 			run: feedbackOfNothing},
@@ -55,7 +57,8 @@ func feedbackDone(w *world) {
 		w.settle(targets, push.Result{Outcome: outcome})
 		assert.Empty(w, w.due(w.now().Add(10*lease)), "%s", outcome)
 		w.queued(security(), d)
-		assert.Len(w, w.due(w.now()), 1, "the next command is pushed again after %s", outcome)
+		targets = w.due(w.now())
+		assert.Len(w, targets, 1, "the next command is pushed again after %s", outcome)
 		w.settle(targets, push.Result{Outcome: push.Delivered})
 	}
 	w.expectEvents(d.id, mdm.EventPushFailed, 0)
@@ -208,6 +211,32 @@ func feedbackRecord(w *world) {
 		assert.True(w, step.Retry.Equal(r.Due), "%s, not %s", r.Due, step.Retry)
 		w.now() // the time of the retry
 	}
+}
+
+func feedbackLate(w *world) {
+	d := w.enrolled("D")
+	w.drain()
+	w.queued(security(), d)
+	at := w.now()
+	late := w.due(at)
+	require.Len(w, late, 1)
+	assert.False(w, late[0].Lease.IsZero())
+	mine := w.due(at.Add(2 * lease))
+	require.Len(w, mine, 1, "the lease is over: another has it")
+	for _, r := range []push.Result{{Outcome: push.Unsent, Retry: at}, {Outcome: push.Retry, Retry: at}, {Outcome: push.Delivered}, {Outcome: push.Rejected}} {
+		w.settle(late, r)
+		assert.Empty(w, w.due(at.Add(2*lease+time.Second)), "%s does not free what another has", r.Outcome)
+	}
+	w.settle(mine, push.Result{Outcome: push.Delivered})
+	w.queued(profiles(), d)
+	w.settle(late, push.Result{Outcome: push.Delivered, Rest: at.Add(100 * time.Hour)})
+	w.settle([]push.Target{{Enrollment: d.id}}, push.Result{Outcome: push.Delivered})
+	targets := w.due(w.now())
+	require.Len(w, targets, 1, "a push that was asked for since is not lost")
+	d.checkOut()
+	d.reenroll()
+	w.settle(targets, push.Result{Outcome: push.Delivered})
+	assert.Len(w, w.due(w.now()), 1, "nor is that of another enrollment")
 }
 
 func feedbackUnsent(w *world) {

@@ -91,7 +91,7 @@ func (t *tx) carryOut(ctx context.Context, v *turn, k *known, id mdm.EnrollmentI
 		}
 	}
 	if p.Seen && !p.End {
-		if err := t.heard(v, k, p.Enrollments...); err != nil {
+		if err := t.heard(v, k, false); err != nil {
 			return err
 		}
 	}
@@ -142,7 +142,7 @@ func (t *tx) writeEnrollment(v *turn, e *mdm.Enrollment, former *row) error {
 		return nil
 	}
 	t.write(v, opEnrollment, append(fields, former.id)...)
-	if pushable(e) && (!pushable(&former.Enrollment) || former.Presence == mdm.Gone && !e.TokenUpdatedAt.Equal(former.TokenUpdatedAt)) {
+	if pushable(e) && !pushable(&former.Enrollment) {
 		t.write(v, opUnpark, former.id) // what waited for a token that works
 	}
 	if p.presence == former.Presence {

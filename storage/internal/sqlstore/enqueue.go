@@ -444,17 +444,17 @@ func (c *canceling) wants(e *mdm.Enrollment) bool {
 func (c *canceling) chunk(ctx context.Context, t *tx) (n int, more bool, err error) {
 	var all []mdm.EnrollmentID
 	seen := 0
-	err = t.query(ctx, `SELECT e.id, e.tenant, e.device, e.usr, e.state, e.channel, e.topic, e.serial FROM mdm_commands c
+	err = t.query(ctx, `SELECT e.id, e.tenant, e.device, e.usr, e.state, e.channel, e.topic, e.serial, e.presence FROM mdm_commands c
 		JOIN mdm_queue q ON q.command = c.id JOIN mdm_enrollments e ON e.id = q.enrollment
 		WHERE c.uuid = ? AND q.enrollment > ? ORDER BY q.enrollment LIMIT ?`, []any{c.uuid, c.after, chunk},
 		func(scan func(...any) error) error {
 			var e mdm.Enrollment
-			var state, channel int64
-			if err := scan(&c.last, &e.ID.Tenant, &e.ID.Device, &e.ID.User, &state, &channel, &e.Topic, &e.Device.SerialNumber); err != nil {
+			var state, channel, presence int64
+			if err := scan(&c.last, &e.ID.Tenant, &e.ID.Device, &e.ID.User, &state, &channel, &e.Topic, &e.Device.SerialNumber, &presence); err != nil {
 				return err
 			}
 			seen++
-			e.State, e.Channel = mdm.State(state), mdm.Channel(channel)
+			e.State, e.Channel, e.Presence = mdm.State(state), mdm.Channel(channel), mdm.Presence(presence)
 			if c.wants(&e) {
 				all = append(all, e.ID)
 			}

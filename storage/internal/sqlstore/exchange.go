@@ -89,7 +89,7 @@ func (v *visit) exchange(ctx context.Context, t *tx, k *known, admit func(*ident
 	if verdict.Err != nil {
 		return keep(verdict.Err)
 	}
-	if err := t.heard(&v.turn, k); err != nil {
+	if err := t.heard(&v.turn, k, true); err != nil {
 		return err
 	}
 	if err := v.settle(t, k); err != nil {

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -56,8 +55,9 @@ func (k *known) missed() bool {
 	return k.own != nil && k.own.Presence != mdm.Active || k.device != nil && k.device.Presence != mdm.Active
 }
 
-// heard notes that a request was accepted: who was missed is there again. written are the rows that the request wrote.
-func (t *tx) heard(v *turn, k *known, written ...mdm.Enrollment) error {
+// heard notes that a request was accepted: who was missed is there again. session: it asks for commands, so there is nothing to
+// wake it for now; a check-in fetches none.
+func (t *tx) heard(v *turn, k *known, session bool) error {
 	if !k.missed() {
 		return nil
 	}
@@ -71,10 +71,9 @@ func (t *tx) heard(v *turn, k *known, written ...mdm.Enrollment) error {
 			look = never
 		}
 		t.write(v, opPresence, r.id, mdm.Active, micros(at), look)
-		renewed := slices.ContainsFunc(written, func(e mdm.Enrollment) bool { return e.ID == r.ID && !e.TokenUpdatedAt.Equal(r.TokenUpdatedAt) })
 		switch {
-		case r.Presence != mdm.Gone || renewed:
-		case r == k.own: // it is here: there is nothing to wake it for now
+		case r.Presence != mdm.Gone:
+		case session && r == k.own:
 			t.write(v, opUnparkLater, r.id, micros(at))
 		default:
 			t.write(v, opUnpark, r.id)

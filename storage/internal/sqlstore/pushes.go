@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -15,7 +16,7 @@ import (
 // DuePushes implements push.Store. Who is due and cannot be pushed is parked until he can, so that looking costs the same
 // however many of them there are.
 func (db *DB) DuePushes(ctx context.Context, now time.Time, max int, lease time.Duration) ([]push.Target, error) {
-	due := []any{micros(now), micros(now)}
+	due, until := []any{micros(now), micros(now)}, now.Add(lease)
 	for {
 		var n int64
 		if any, err := one(ctx, snapshot{db}, `SELECT 1 FROM mdm_pushes WHERE due <= ? AND leased <= ? LIMIT 1`, due, &n); err != nil || !any {
@@ -27,7 +28,7 @@ func (db *DB) DuePushes(ctx context.Context, now time.Time, max int, lease time.
 			v := &turn{}
 			for _, d := range found {
 				if d.possible {
-					t.write(v, opLeasePush, d.row, micros(now.Add(lease)))
+					t.write(v, opLeasePush, d.row, micros(until), micros(now))
 				} else {
 					t.write(v, opPark, d.row)
 				}
@@ -40,6 +41,7 @@ func (db *DB) DuePushes(ctx context.Context, now time.Time, max int, lease time.
 		var out []push.Target
 		for _, d := range found {
 			if d.possible {
+				d.Lease = fromMicros(micros(until))
 				out = append(out, d.Target)
 			}
 		}
@@ -74,30 +76,37 @@ func (t *tx) duePushes(ctx context.Context, args []any) (out []duePush, err erro
 const neverText = "9223372036854775807"
 
 var (
-	opLeasePush = newOp("enrollment leased", "UPDATE mdm_pushes SET leased = :leased {from} WHERE mdm_pushes.enrollment = :enrollment")
-	// opSettle settles a push. None is due then before due, but for what was asked for since, and that not before rest.
-	opSettle = newOp("enrollment due rest failed at outcome status reason$ apns$", `UPDATE mdm_pushes SET
-		due = CASE WHEN again = 0 THEN :due WHEN again < :rest AND :rest < :due THEN :rest WHEN again < :rest THEN :due WHEN again < :due THEN again ELSE :due END,
-		leased = 0, again = 0, rest = :rest, `+settled)
-	opUnsent = newOp("enrollment due", `UPDATE mdm_pushes SET due = CASE WHEN again = 0 OR again > :due THEN :due ELSE again END, leased = 0, again = 0 {from}
+	// opLeasePush: the push that begins is also for what was asked for while a former one was under way.
+	opLeasePush = newOp("enrollment lease now", `UPDATE mdm_pushes SET leased = :lease, again = CASE WHEN again <= :now THEN 0 ELSE again END {from}
+		WHERE mdm_pushes.enrollment = :enrollment`)
+	// opSettle settles a push. None is due then before next, but for what was asked for since, and that not before hold. Who does
+	// not have the lease any more only notes what became of it. (Each column is written after those that are computed with it.)
+	opSettle = newOp("enrollment lease next hold failed at outcome status reason$ apns$", `UPDATE mdm_pushes SET
+		due = CASE WHEN leased <> :lease THEN due WHEN again = 0 THEN :next WHEN again < :hold AND :hold < :next THEN :hold WHEN again < :hold THEN :next
+			WHEN again < :next THEN again ELSE :next END,
+		again = CASE WHEN leased <> :lease THEN again ELSE 0 END, rest = CASE WHEN leased <> :lease THEN rest ELSE :hold END,
+		leased = CASE WHEN leased <> :lease THEN leased ELSE 0 END, `+settled)
+	opUnsent = newOp("enrollment lease next", `UPDATE mdm_pushes SET due = CASE WHEN leased <> :lease THEN due WHEN again = 0 OR again > :next THEN :next ELSE again END,
+		again = CASE WHEN leased <> :lease THEN again ELSE 0 END, leased = CASE WHEN leased <> :lease THEN leased ELSE 0 END {from}
 		WHERE mdm_pushes.enrollment = :enrollment`)
 	// opDead is for a channel that cannot be pushed any more: what is wanted is parked.
 	opDead = newOp("enrollment failed at outcome status reason$ apns$", "UPDATE mdm_pushes SET "+park+", "+settled)
 	opPark = newOp("enrollment", "UPDATE mdm_pushes SET "+park+" {from} WHERE mdm_pushes.enrollment = :enrollment")
-	// opUnpark makes due what was parked; opUnparkLater only what was not due yet.
-	opUnpark      = newOp("enrollment", "UPDATE mdm_pushes SET due = CASE WHEN again < rest THEN rest ELSE again END, again = 0 {from} WHERE mdm_pushes.enrollment = :enrollment"+parked)
-	opUnparkLater = newOp("enrollment now", "UPDATE mdm_pushes SET due = CASE WHEN again <= :now THEN due WHEN again < rest THEN rest ELSE again END, again = 0 {from} WHERE mdm_pushes.enrollment = :enrollment"+parked)
+	// opUnpark makes due what was parked; opUnparkLater only what was not due yet. What is not parked stays, but is written none
+	// the less: so it waits for somebody who is just parking it.
+	opUnpark      = newOp("enrollment", "UPDATE mdm_pushes SET due = CASE WHEN "+notParked+" THEN due WHEN again < rest THEN rest ELSE again END, "+unparked)
+	opUnparkLater = newOp("enrollment now", "UPDATE mdm_pushes SET due = CASE WHEN "+notParked+" OR again <= :now THEN due WHEN again < rest THEN rest ELSE again END, "+unparked)
 )
 
 const (
 	settled = `settled_at = :at, outcome = :outcome, status = :status, reason = :reason, apns_id = :apns,
 		delivered_at = CASE WHEN :outcome = 1 THEN :at ELSE delivered_at END, failures = CASE WHEN :failed = 0 THEN 0 ELSE failures + 1 END {from}
 		WHERE mdm_pushes.enrollment = :enrollment`
-	park = "again = CASE WHEN due < " + neverText + " AND (again = 0 OR due < again) THEN due ELSE again END, due = " + neverText + ", leased = 0"
+	park      = "again = CASE WHEN due < " + neverText + " AND (again = 0 OR due < again) THEN due ELSE again END, due = " + neverText + ", leased = 0"
+	notParked = "(due < " + neverText + " OR leased <> 0 OR again = 0)"
+	unparked  = "again = CASE WHEN leased = 0 THEN 0 ELSE again END {from} WHERE mdm_pushes.enrollment = :enrollment"
+	noLease   = -1 // of a result whose push was not taken from the store
 )
-
-// parked is what tells such a row.
-const parked = " AND mdm_pushes.due = " + neverText + " AND mdm_pushes.leased = 0 AND mdm_pushes.again > 0"
 
 // Feedback implements push.Store.
 func (db *DB) Feedback(ctx context.Context, results []push.Result) error {
@@ -105,6 +114,9 @@ func (db *DB) Feedback(ctx context.Context, results []push.Result) error {
 	slices.SortStableFunc(results, func(a, b push.Result) int { return compareIDs(a.Target.Enrollment, b.Target.Enrollment) })
 	return db.update(ctx, func(t *tx) error {
 		if err := t.find(ctx, results); err != nil {
+			return err
+		}
+		if err := t.lockInvalid(ctx, results); err != nil {
 			return err
 		}
 		for _, r := range results {
@@ -138,18 +150,38 @@ func (t *tx) find(ctx context.Context, results []push.Result) error {
 	return t.send(ctx, false, calls...)
 }
 
+// lockInvalid locks the devices whose tokens may be dead, as requests of theirs do, before anything is written.
+func (t *tx) lockInvalid(ctx context.Context, results []push.Result) error {
+	var rows [][]any
+	for _, r := range results { // in the order of names
+		id := r.Target.Enrollment
+		if r.Outcome != push.Invalid || len(rows) > 0 && rows[len(rows)-1][0] == id.Tenant && rows[len(rows)-1][1] == id.Device {
+			continue
+		}
+		rows = append(rows, []any{id.Tenant, id.Device})
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return t.send(ctx, false, t.locks(rows)...)
+}
+
 func (t *tx) feedback(ctx context.Context, r push.Result) error {
 	id := t.ids[r.Target.Enrollment]
 	if id == 0 {
 		return nil
 	}
-	due, failed := int64(never), int64(1)
+	lease := int64(noLease)
+	if !r.Target.Lease.IsZero() {
+		lease = micros(r.Target.Lease)
+	}
+	next, failed := int64(never), int64(1)
 	switch {
 	case r.Outcome == push.Unsent:
-		t.write(&turn{}, opUnsent, id, micros(r.Retry))
+		t.write(&turn{}, opUnsent, id, lease, micros(r.Again(t.db.now())))
 		return nil
-	case !r.Retry.IsZero() && (r.Outcome == push.Retry || r.Outcome == push.BadCertificate):
-		due = micros(r.Retry)
+	case r.Outcome == push.Retry || r.Outcome == push.BadCertificate:
+		next = micros(r.Again(t.db.now()))
 	case r.Outcome == push.Delivered:
 		failed = 0
 	case r.Outcome == push.Invalid:
@@ -158,14 +190,23 @@ func (t *tx) feedback(ctx context.Context, r push.Result) error {
 			return err
 		}
 		if dead { // the device was not woken: it will be, when there is a token that works
-			t.write(&turn{}, opDead, id, failed, micros(r.At), r.Outcome, r.Status, r.Reason, r.APNsID)
+			t.write(&turn{}, opDead, id, failed, micros(r.At), r.Outcome, r.Status, clip(r.Reason), clip(r.APNsID))
 			return nil
 		}
-		due = micros(r.At) // it has another token: that is tried
+		next = micros(r.At) // it has another token: that is tried
 	}
-	v := &turn{}
-	t.write(v, opSettle, id, due, micros(r.Rest), failed, micros(r.At), r.Outcome, r.Status, r.Reason, r.APNsID)
+	t.write(&turn{}, opSettle, id, lease, next, micros(r.Rest), failed, micros(r.At), r.Outcome, r.Status, clip(r.Reason), clip(r.APNsID))
 	return nil
+}
+
+// clip makes a text of a stranger fit its column.
+func clip(s string) string {
+	const most = 255
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return s
 }
 
 // dropToken presumes a channel gone whose token APNs calls dead, unless the device has sent one since: then it is false.
@@ -212,56 +253,79 @@ const wakeChunk = 1000
 
 // Wake implements push.Store. Many are woken in several transactions, in the order of rows.
 func (db *DB) Wake(ctx context.Context, to mdm.Targets, due time.Time) (int, error) {
-	f, matching := to.Filter()
-	if !matching {
-		return db.wakeList(ctx, to.List(), due)
+	if due.IsZero() {
+		due = db.now()
 	}
+	f, matching := to.Filter()
+	switch {
+	case !matching:
+		return db.wakeList(ctx, to.List(), due)
+	case len(f.States) > 0 && !slices.Contains(f.States, mdm.Enrolled):
+		return 0, nil
+	}
+	f.States = []mdm.State{mdm.Enrolled}
+	again := slices.Contains(f.Presence, mdm.Gone)
 	if paged(f) {
 		rows, err := selectRows(ctx, snapshot{db}, f)
 		if err != nil {
 			return 0, err
 		}
-		var ids []mdm.EnrollmentID
-		for _, r := range rows {
-			ids = append(ids, r.ID)
+		ids := make([]int64, len(rows))
+		for i, r := range rows {
+			ids[i] = r.id
 		}
-		return db.wakeList(ctx, ids, due)
+		return db.wakeRows(ctx, ids, due, again)
 	}
 	n, after := 0, int64(0)
 	for {
-		var rows []int64
-		err := db.update(ctx, func(t *tx) (err error) {
-			rows, err = t.wakeNext(ctx, f, after, wakeChunk, due)
-			return err
-		})
+		rows, err := db.rowsAfter(ctx, f, after, wakeChunk)
 		if err != nil {
 			return n, err
 		}
-		if n += len(rows); len(rows) < wakeChunk {
-			return n, nil
+		woken, err := db.wakeRows(ctx, rows, due, again)
+		if n += woken; err != nil || len(rows) < wakeChunk {
+			return n, err
 		}
 		after = rows[len(rows)-1]
 	}
 }
 
-// wakeNext wakes up to max enrolled channels that f selects, in the order of rows after one of them, and returns theirs.
-func (t *tx) wakeNext(ctx context.Context, f mdm.Filter, after int64, max int, due time.Time) (rows []int64, err error) {
-	if len(f.States) > 0 && !slices.Contains(f.States, mdm.Enrolled) {
-		return nil, nil
-	}
-	f.States = []mdm.State{mdm.Enrolled}
-	query, args := inRows("SELECT id FROM mdm_enrollments", f, after, max)
-	v := &turn{}
-	err = t.query(ctx, query, args, func(scan func(...any) error) error {
-		var id int64
-		err := scan(&id)
-		rows = append(rows, id)
-		return err
+// rowsAfter returns the next rows of enrollments that f selects, in their order. They are read outside of a transaction, so that
+// nobody waits while the table is gone through.
+func (db *DB) rowsAfter(ctx context.Context, f mdm.Filter, after int64, n int) (rows []int64, err error) {
+	query, args := inRows("SELECT id FROM mdm_enrollments", f, after, n)
+	err = db.retry(ctx, func() error {
+		rows = make([]int64, 0, n)
+		return db.read(ctx, &Call{Text: db.dialect.text(query), Args: numbers(args), Rows: func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			rows = append(rows, id)
+			return err
+		}})
 	})
-	for _, id := range rows {
-		t.wake(v, id, due)
-	}
 	return rows, err
+}
+
+// wakeRows leaves intents for rows of enrollments. again: those who are gone are tried again.
+func (db *DB) wakeRows(ctx context.Context, rows []int64, due time.Time, again bool) (n int, err error) {
+	for part := range slices.Chunk(rows, wakeChunk) {
+		err := db.update(ctx, func(t *tx) error {
+			if again {
+				if err := t.tryAgain(ctx, part); err != nil {
+					return err
+				}
+			}
+			for _, id := range part {
+				t.wake(&turn{}, id, due)
+			}
+			return nil
+		})
+		if err != nil {
+			return n, err
+		}
+		n += len(part)
+	}
+	return n, nil
 }
 
 // wakeList wakes those of a list that are enrolled.
@@ -269,42 +333,59 @@ func (db *DB) wakeList(ctx context.Context, ids []mdm.EnrollmentID, due time.Tim
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, compareIDs)
 	for part := range slices.Chunk(slices.Compact(ids), wakeChunk) {
-		woken := 0
-		err := db.update(ctx, func(t *tx) error {
-			woken = 0
-			rows := make([][]any, len(part))
-			for i, id := range part {
-				rows[i] = []any{id.Tenant, id.Device, id.User}
-			}
-			calls := opEnrolled.calls(t.db.dialect, rows)
-			var found []int64
-			for _, c := range calls {
-				c.Rows = func(scan func(...any) error) error {
-					var i, id int64
-					err := scan(&i, &id)
-					found = append(found, id)
-					return err
-				}
-			}
-			if err := t.send(ctx, false, calls...); err != nil {
+		rows := make([][]any, len(part))
+		for i, id := range part {
+			rows[i] = []any{id.Tenant, id.Device, id.User}
+		}
+		var found []int64
+		calls := opEnrolled.calls(db.dialect, rows)
+		for _, c := range calls {
+			c.Rows = func(scan func(...any) error) error {
+				var i, id int64
+				err := scan(&i, &id)
+				found = append(found, id)
 				return err
 			}
-			v := &turn{}
-			for _, id := range found {
-				t.wake(v, id, due)
-				woken++
-			}
-			return nil
-		})
-		if err != nil {
+		}
+		if err := db.retry(ctx, func() error { found = nil; return db.read(ctx, calls...) }); err != nil {
 			return n, err
 		}
-		n += woken
+		woken, err := db.wakeRows(ctx, found, due, true)
+		if n += woken; err != nil {
+			return n, err
+		}
 	}
 	return n, nil
 }
 
 var opEnrolled = newOp("tenant$ device$ usr$", fmt.Sprintf("SELECT {i}, id FROM mdm_enrollments WHERE tenant = :tenant AND device = :device AND usr = :usr AND state = %d", mdm.Enrolled))
+
+// tryAgain lets those of the rows who are gone be pushed again.
+func (t *tx) tryAgain(ctx context.Context, rows []int64) error {
+	var gone []mdm.Event
+	var ids []int64
+	err := t.query(ctx, "SELECT id, tenant, device, usr, generation FROM mdm_enrollments WHERE id IN ("+marks(len(rows))+") AND state = ? AND presence = ? ORDER BY tenant, device, usr {lock}",
+		append(list(rows), mdm.Enrolled, mdm.Gone), func(scan func(...any) error) error {
+			var id, generation int64
+			e := mdm.Event{Type: mdm.EventQuiet, At: t.db.now(), Reason: "its push token is to be tried again"}
+			err := scan(&id, &e.Enrollment.Tenant, &e.Enrollment.Device, &e.Enrollment.User, &generation)
+			e.Generation = mdm.Generation(generation)
+			ids, gone = append(ids, id), append(gone, e)
+			return err
+		})
+	for i, id := range ids {
+		look := int64(0)
+		if gone[i].Enrollment.IsUser() {
+			look = never
+		}
+		t.write(&turn{}, opPresence, id, mdm.Quiet, micros(gone[i].At), look)
+		t.write(&turn{}, opUnpark, id)
+	}
+	if err != nil {
+		return err
+	}
+	return t.record(&turn{}, gone...)
+}
 
 // PushCertificate implements push.Certificates. An expired one is returned, too: whoever uses it reports that.
 func (db *DB) PushCertificate(ctx context.Context, topic string) (*tls.Certificate, error) {

@@ -140,36 +140,25 @@ func (db *DB) room(ctx context.Context, s push.Step) (int, error) {
 }
 
 // nextRows returns the rows of the next channels of a wave.
-func (db *DB) nextRows(ctx context.Context, w *wave, n int) (rows []int64, err error) {
+func (db *DB) nextRows(ctx context.Context, w *wave, n int) ([]int64, error) {
 	f, some := w.Targets()
 	if !some {
 		return nil, nil
 	}
-	query, args := inRows("SELECT id FROM mdm_enrollments", f, w.row, n)
-	err = db.retry(ctx, func() error {
-		rows = make([]int64, 0, n)
-		return db.read(ctx, &Call{Text: db.dialect.text(query), Args: numbers(args), Rows: func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			rows = append(rows, id)
-			return err
-		}})
-	})
-	return rows, err
+	return db.rowsAfter(ctx, f, w.row, n)
 }
 
 // moveWave wakes a chunk of a wave that is locked. One of fewer than n is the last.
 func (t *tx) moveWave(w *wave, rows []int64, n int, at time.Time) {
-	v := &turn{}
 	for _, id := range rows {
-		t.wake(v, id, at)
+		t.wake(&turn{}, id, at)
 		w.row = id
 	}
 	w.Woken, w.Moved = w.Woken+len(rows), fromMicros(micros(at))
 	if len(rows) < n {
 		w.Ended = fromMicros(micros(t.db.now()))
 	}
-	t.exec(v, "UPDATE mdm_waves SET woken = ?, moved_at = ?, ended_at = ?, done_row = ? WHERE id = ? AND tenant = ?",
+	t.exec(&turn{}, "UPDATE mdm_waves SET woken = ?, moved_at = ?, ended_at = ?, done_row = ? WHERE id = ? AND tenant = ?",
 		w.Woken, micros(w.Moved), micros(w.Ended), w.row, w.ID, w.To.Tenant)
 }
 
