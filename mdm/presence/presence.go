@@ -16,7 +16,6 @@
 package presence
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -29,8 +28,8 @@ import (
 type Store interface {
 	// Look takes up to max enrolled device channels whose look is due, calls judge for each, and writes what it found: the
 	// presence, with an event if that is another, the next look, and a push if there is to be one. All in one transaction;
-	// callers on several replicas get different devices. It returns how many were due: fewer than max if no more are. A
-	// device is due as soon as it is enrolled or heard of after it was missed. judge may run twice and must have no side
+	// callers on several replicas get different devices. It returns how many it took: fewer than max if there are no more,
+	// or others have them. A device is due as soon as it is enrolled or heard of after it was missed. judge may run twice and must have no side
 	// effects.
 	Look(ctx context.Context, now time.Time, max int, judge func(Sighting) Finding) (int, error)
 }
@@ -40,6 +39,8 @@ type Store interface {
 type Sighting struct {
 	Enrollment mdm.Enrollment
 	Pushed     time.Time // when APNs last accepted a push to it; zero: never
+	Tried      time.Time // when one was last settled, however it ended
+	Wanted     bool      // a push is to be sent already
 	Waiting    bool      // commands wait for it
 }
 
@@ -74,8 +75,9 @@ type Policy struct {
 	// Waiting is how long a device for which commands wait may be silent, and its last push old, before it is pushed again: a
 	// push may be lost between APNs and the device. 0: as Quiet. A shorter one makes for more looks at every device.
 	Waiting time.Duration
-	// Unanswered is how long a push may go without an answer after APNs accepted it, before it counts. So an outage of the
-	// server, of APNs or of the push certificate makes no device inactive. 0: 1 h.
+	// Unanswered is how long a push may go without an answer after APNs accepted it, before it counts. So an outage of this
+	// process, of APNs or of the push certificate makes no device inactive. (One in which pushes go out and only the way to the
+	// server is broken, for as long as Inactive, does.) 0: 1 h.
 	Unanswered time.Duration
 	// Spread is over which time the pushes of devices that fell silent together are spread, as after an outage of the server.
 	// 0: 15 min.
@@ -95,13 +97,20 @@ const (
 const mostBetween = 24 * time.Hour
 
 func (p Policy) withDefaults() Policy {
-	p.Quiet = cmp.Or(p.Quiet, DefaultQuiet)
-	p.Inactive = max(cmp.Or(p.Inactive, DefaultInactive), p.Quiet)
-	p.Nudge = cmp.Or(p.Nudge, DefaultNudge)
-	p.Waiting = min(cmp.Or(p.Waiting, p.Quiet), p.Quiet)
-	p.Unanswered = cmp.Or(p.Unanswered, DefaultUnanswered)
-	p.Spread = cmp.Or(p.Spread, DefaultSpread)
+	p.Quiet = orDefault(p.Quiet, DefaultQuiet)
+	p.Inactive = max(orDefault(p.Inactive, DefaultInactive), p.Quiet)
+	p.Nudge = orDefault(p.Nudge, DefaultNudge)
+	p.Waiting = min(orDefault(p.Waiting, p.Quiet), p.Quiet)
+	p.Unanswered = orDefault(p.Unanswered, DefaultUnanswered)
+	p.Spread = orDefault(p.Spread, DefaultSpread)
 	return p
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
 }
 
 // Judge applies the policy. jitter, from 0 up to 1, says where in Spread a push comes.
@@ -119,7 +128,7 @@ func (p Policy) Judge(s Sighting, now time.Time, jitter float64) Finding {
 		f.Presence = mdm.Inactive
 	}
 	nudge, wanted := p.nudge(s, heard, f.Presence)
-	if wanted && !now.Before(nudge) {
+	if wanted && !s.Wanted && !now.Before(nudge) {
 		f.Nudge = now.Add(time.Duration(jitter * float64(p.Spread)))
 		nudge = f.Nudge.Add(p.Nudge)
 	}
@@ -129,8 +138,11 @@ func (p Policy) Judge(s Sighting, now time.Time, jitter float64) Finding {
 		if known && f.Nudge.IsZero() && !now.Before(verdict) {
 			f.Presence, f.Reason = mdm.Inactive, fmt.Sprintf("silent since %s, and the push of %s is not answered", stamp(heard), stamp(s.Pushed))
 		}
-		if !known || !f.Nudge.IsZero() { // see what becomes of the push that is on its way
-			verdict = now.Add(max(f.Nudge.Sub(now), 0) + p.Unanswered)
+		switch { // see what becomes of the push that is on its way, but not all the time
+		case !f.Nudge.IsZero():
+			verdict = f.Nudge.Add(p.Unanswered)
+		case !known:
+			verdict = now.Add(max(p.Unanswered, p.Nudge/4))
 		}
 		times = append(times, verdict)
 	}
@@ -140,11 +152,15 @@ func (p Policy) Judge(s Sighting, now time.Time, jitter float64) Finding {
 
 // nudge returns when the device is to be pushed next; wanted is false if there is no reason to, as far as is known now.
 func (p Policy) nudge(s Sighting, heard time.Time, to mdm.Presence) (at time.Time, wanted bool) {
-	if to != mdm.Active {
-		return s.Pushed.Add(p.Nudge), true
+	last := s.Pushed
+	if s.Tried.After(last) {
+		last = s.Tried
 	}
-	if s.Pushed.After(heard) {
-		heard = s.Pushed
+	if to != mdm.Active {
+		return last.Add(p.Nudge), true
+	}
+	if last.After(heard) {
+		heard = last
 	}
 	return heard.Add(p.Waiting), s.Waiting
 }
@@ -183,15 +199,27 @@ type Change struct {
 	Reason     string
 }
 
-// Changes makes a consumer of events that calls f for each change of presence, and for nothing else. Changes of one device
-// come in order and at least once; while f fails for one, it is called again and again for that, and for the others as ever.
+// Changes makes a consumer of events that calls f for each device that enrolls, which is Active, and for each change of its
+// presence. Of user channels it tells nothing: one whose token is dead says nothing of the device. Changes of one device come in
+// order and at least once; while f fails for one, it is called again and again for that, and for the others as ever.
 func Changes(f func(ctx context.Context, c Change) error) event.Consumer {
 	return event.ConsumerFunc(func(ctx context.Context, e mdm.Event) error {
-		for _, p := range []mdm.Presence{mdm.Active, mdm.Quiet, mdm.Inactive, mdm.Gone} {
-			if e.Type == p.Event() {
-				return f(ctx, Change{Enrollment: e.Enrollment, Presence: p, At: e.At, Reason: e.Reason})
-			}
+		c := Change{Enrollment: e.Enrollment, At: e.At, Reason: e.Reason}
+		switch e.Type {
+		case mdm.EventActive, mdm.EventEnrolled, mdm.EventReenrolled, mdm.EventAfterWipe, mdm.EventRestored:
+			c.Presence = mdm.Active
+		case mdm.EventQuiet:
+			c.Presence = mdm.Quiet
+		case mdm.EventInactive:
+			c.Presence = mdm.Inactive
+		case mdm.EventGone:
+			c.Presence = mdm.Gone
+		default:
+			return nil
 		}
-		return nil
+		if c.Enrollment.IsUser() {
+			return nil
+		}
+		return f(ctx, c)
 	})
 }

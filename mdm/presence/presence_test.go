@@ -31,6 +31,8 @@ func TestJudge(t *testing.T) {
 		seen    time.Duration
 		pushed  time.Duration
 		waiting bool
+		tried   time.Duration
+		wanted  bool
 	}
 	tests := []struct {
 		name  string
@@ -42,25 +44,30 @@ func TestJudge(t *testing.T) {
 		{"seen just now", sighting{seen: time.Second, pushed: day}, mdm.Active, day - time.Second, false},
 		{"seen an hour ago", sighting{seen: hour, pushed: 10 * day}, mdm.Active, 23 * hour, false},
 		{"silent for a day", sighting{seen: day}, mdm.Quiet, hour, true},
-		{"silent for a day, pushed before", sighting{seen: day, pushed: 20 * hour}, mdm.Quiet, hour, false},
+		{"silent for a day, pushed before", sighting{seen: day, pushed: 20 * hour}, mdm.Quiet, 4 * hour, false},
 		{"quiet, nudged", sighting{found: mdm.Quiet, since: 2 * day, seen: 3 * day, pushed: 2 * hour}, mdm.Quiet, 22 * hour, false},
 		{"quiet, to be nudged again", sighting{found: mdm.Quiet, since: 2 * day, seen: 3 * day, pushed: day}, mdm.Quiet, hour, true},
 		{"the week is over", sighting{found: mdm.Quiet, since: 6 * day, seen: 7 * day, pushed: 2 * hour}, mdm.Inactive, 22 * hour, false},
 		{"but the push is young", sighting{found: mdm.Quiet, since: 6 * day, seen: 7 * day, pushed: hour / 2}, mdm.Quiet, hour / 2, false},
 		{"but a push is due first", sighting{found: mdm.Quiet, since: 6 * day, seen: 7 * day, pushed: 25 * hour}, mdm.Quiet, hour, true},
-		{"but no push was accepted: our certificate is bad", sighting{found: mdm.Quiet, since: 6 * day, seen: 8 * day, pushed: 7 * day}, mdm.Quiet, hour, true},
+		{"but no push was accepted", sighting{found: mdm.Quiet, since: 6 * day, seen: 8 * day, pushed: 7 * day}, mdm.Quiet, hour, true},
+		{"our certificate is bad: a push is wanted already", sighting{found: mdm.Quiet, since: 6 * day, seen: 8 * day, pushed: 7 * day, wanted: true}, mdm.Quiet, 6 * hour, false},
+		{"its pushes are rejected", sighting{found: mdm.Quiet, since: 6 * day, seen: 8 * day, pushed: 7 * day, tried: 2 * hour}, mdm.Quiet, 6 * hour, false},
 		{"after an outage of the server of a month", sighting{found: mdm.Active, seen: 30 * day, pushed: 29 * day}, mdm.Quiet, hour, true},
 		{"inactive for long", sighting{found: mdm.Inactive, since: 20 * day, seen: 30 * day, pushed: 2 * hour}, mdm.Inactive, 22 * hour, false},
 		{"inactive, nudged daily", sighting{found: mdm.Inactive, since: 20 * day, seen: 30 * day, pushed: 25 * hour}, mdm.Inactive, day, true},
 		{"back, but its time is written behind", sighting{found: mdm.Active, since: time.Minute, seen: 30 * day}, mdm.Active, day - time.Minute, false},
 		{"quiet by a policy that is no more", sighting{found: mdm.Quiet, since: time.Minute, seen: hour}, mdm.Active, 23 * hour, false},
-		{"inactive by a policy that is no more", sighting{found: mdm.Inactive, since: day, seen: 3 * day, pushed: hour}, mdm.Quiet, hour, false},
+		{"inactive by a policy that is no more", sighting{found: mdm.Inactive, since: day, seen: 3 * day, pushed: hour}, mdm.Quiet, 6 * hour, false},
 		{"commands wait", sighting{seen: 5 * hour, pushed: 5 * hour, waiting: true}, mdm.Active, 19 * hour, false},
 		{"clock of the store is ahead", sighting{seen: -hour}, mdm.Active, day, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := presence.Sighting{Waiting: tt.s.waiting, Enrollment: mdm.Enrollment{EnrolledAt: start, TokenUpdatedAt: start, LastSeenAt: ago(tt.s.seen), Presence: tt.s.found}}
+			if s.Wanted = tt.s.wanted; tt.s.tried != 0 {
+				s.Tried = ago(tt.s.tried)
+			}
 			if tt.s.since != 0 {
 				s.Enrollment.PresenceSince = ago(tt.s.since)
 			}
@@ -240,9 +247,13 @@ func TestChangesPassesOnWhatConcernsIt(t *testing.T) {
 	id := mdm.EnrollmentID{Device: "D"}
 	for _, kind := range []mdm.EventType{mdm.EventQuiet, mdm.EventCommandSent, mdm.EventInactive, mdm.EventActive} {
 		require.NoError(t, c.Consume(t.Context(), mdm.Event{Type: kind, Enrollment: id, At: start, Reason: "why"}))
+		require.NoError(t, c.Consume(t.Context(), mdm.Event{Type: kind, Enrollment: mdm.EnrollmentID{Device: "D", User: "anna"}}))
 	}
+	require.NoError(t, c.Consume(t.Context(), mdm.Event{Type: mdm.EventGone, Enrollment: mdm.EnrollmentID{Device: "D", User: "anna"}}), "a user is not the device")
 	require.ErrorIs(t, c.Consume(t.Context(), mdm.Event{Type: mdm.EventGone, Enrollment: id}), failing)
-	require.Len(t, got, 4)
+	require.NoError(t, c.Consume(t.Context(), mdm.Event{Type: mdm.EventEnrolled, Enrollment: id}))
+	require.Len(t, got, 5)
+	assert.Equal(t, mdm.Active, got[4].Presence, "who enrolls is there")
 	assert.Equal(t, presence.Change{Enrollment: id, Presence: mdm.Quiet, At: start, Reason: "why"}, got[0])
 	assert.Equal(t, mdm.Gone, got[3].Presence)
 }

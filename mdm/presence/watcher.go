@@ -15,8 +15,8 @@ import (
 type Watcher struct {
 	Store  Store
 	Policy Policy
-	// For says which policy holds for a device, where that is another than Policy: a headset that is not worn gets no pushes,
-	// a kiosk is never off. It sees what a Sighting has. nil: Policy holds for all, but see [Headsets].
+	// For says which policy holds for a device, given Policy with its defaults: a kiosk is never off, a loaned laptop often. It
+	// sees what a Sighting has. Nil is [Headsets], which one of yours may call, too.
 	For func(e *mdm.Enrollment, p Policy) Policy
 
 	Interval time.Duration    // between looks at the Store; 0: 1 min
@@ -26,11 +26,11 @@ type Watcher struct {
 	Logger   *slog.Logger     // nil: nothing is logged
 }
 
-// Headsets is the For of a Watcher that has none: on visionOS pushes come only while the device is unlocked and worn (Apple:
+// Headsets is the For of a Watcher that has none. On visionOS pushes come only while the device is unlocked and worn (Apple:
 // MDM documentation), so it may be silent three times as long.
 func Headsets(e *mdm.Enrollment, p Policy) Policy {
 	if kind := e.Device.ProductName + e.Device.Model; len(kind) >= len(headset) && kind[:len(headset)] == headset {
-		p = p.withDefaults()
+		p = p.withDefaults() // for one who calls it with a policy of his own
 		p.Quiet, p.Inactive = 3*p.Quiet, 3*p.Inactive
 	}
 	return p
@@ -98,7 +98,7 @@ func (w *Watcher) policy(e mdm.Enrollment) (p Policy) {
 	if which == nil {
 		which = Headsets
 	}
-	return which(&e, w.Policy)
+	return which(&e, w.Policy.withDefaults())
 }
 
 func (w *Watcher) pause(ctx context.Context) error {

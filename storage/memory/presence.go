@@ -79,7 +79,7 @@ func (db *DB) Look(ctx context.Context, now time.Time, max int, judge func(prese
 func (db *DB) sighting(id mdm.EnrollmentID, now time.Time) presence.Sighting {
 	s := presence.Sighting{Enrollment: *db.row(id)}
 	if i := db.intents[id]; i != nil {
-		s.Pushed = i.last.Delivered
+		s.Pushed, s.Tried, s.Wanted = i.last.Delivered, i.last.At, !i.due.IsZero()
 	}
 	if q := db.queues[id]; q != nil {
 		s.Waiting = slices.ContainsFunc(q.open, func(e *entry) bool { return !e.NotBefore.After(now) })

@@ -119,16 +119,19 @@ func lookSighting(w *world) {
 	assert.True(w, row.TokenUpdatedAt.Equal(s.Enrollment.TokenUpdatedAt))
 	assert.True(w, row.EnrolledAt.Equal(s.Enrollment.EnrolledAt))
 	assert.False(w, s.Waiting)
+	assert.False(w, s.Wanted)
 	assert.False(w, s.Enrollment.LastSeenAt.IsZero(), "its requests are known at once on this handle")
 
 	w.queued(security(), d)
+	assert.True(w, w.look(w.now().Add(time.Hour), finds(mdm.Active, w.now()))[d.id].Wanted)
 	at := w.now()
 	w.settle(w.due(at), push.Result{Outcome: push.Delivered})
 	last, err := w.Push.LastPush(w.Context(), d.id)
 	require.NoError(w, err)
 	s = w.look(w.now().Add(time.Hour), finds(mdm.Active, w.now()))[d.id]
 	assert.True(w, s.Waiting)
-	assert.True(w, s.Pushed.Equal(last.Delivered) && !s.Pushed.Before(at), "%s", s.Pushed)
+	assert.False(w, s.Wanted)
+	assert.True(w, s.Pushed.Equal(last.Delivered) && s.Tried.Equal(last.At) && !s.Pushed.Before(at), "%s", s.Pushed)
 	d.run()
 	s = w.look(w.now().Add(time.Hour), finds(mdm.Active, w.now()))[d.id]
 	assert.False(w, s.Waiting)

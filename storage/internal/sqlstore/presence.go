@@ -118,21 +118,21 @@ func (db *DB) Look(ctx context.Context, now time.Time, max int, judge func(prese
 // sightings returns what is known of the devices that are due, with their rows.
 func (t *tx) sightings(ctx context.Context, now time.Time, max int) (out []presence.Sighting, ids []int64, err error) {
 	query := `SELECT e.id, e.tenant, e.device, e.usr, e.state, e.generation, e.info, e.topic, e.presence, e.presence_at, e.enrolled_at, e.token_updated_at,
-			e.last_seen_at, COALESCE((SELECT p.delivered_at FROM mdm_pushes p WHERE p.enrollment = e.id), 0),
+			e.last_seen_at, COALESCE(p.delivered_at, 0), COALESCE(p.settled_at, 0), COALESCE(p.due, ` + neverText + `),
 			CASE WHEN EXISTS (SELECT 1 FROM mdm_queue q WHERE q.enrollment = e.id AND q.not_before <= ?) THEN 1 ELSE 0 END
-		FROM mdm_enrollments e WHERE e.look_at <= ? ORDER BY e.look_at LIMIT ? {skip e}`
+		FROM mdm_enrollments e LEFT JOIN mdm_pushes p ON p.enrollment = e.id WHERE e.look_at <= ? ORDER BY e.look_at LIMIT ? {skip e}`
 	err = t.query(ctx, query, []any{micros(now), micros(now), max}, func(scan func(...any) error) error {
 		var s presence.Sighting
-		var id, state, generation, found, since, enrolled, updated, seen, pushed, waiting int64
+		var id, state, generation, found, since, enrolled, updated, seen, pushed, tried, due, waiting int64
 		var info string
 		e := &s.Enrollment
 		if err := scan(&id, &e.ID.Tenant, &e.ID.Device, &e.ID.User, &state, &generation, &info, &e.Topic, &found, &since, &enrolled, &updated,
-			&seen, &pushed, &waiting); err != nil {
+			&seen, &pushed, &tried, &due, &waiting); err != nil {
 			return err
 		}
 		e.State, e.Generation, e.Presence, e.PresenceSince = mdm.State(state), mdm.Generation(generation), mdm.Presence(found), fromMicros(since)
 		e.EnrolledAt, e.TokenUpdatedAt, e.LastSeenAt = fromMicros(enrolled), fromMicros(updated), fromMicros(seen)
-		s.Pushed, s.Waiting = fromMicros(pushed), waiting != 0
+		s.Pushed, s.Tried, s.Wanted, s.Waiting = fromMicros(pushed), fromMicros(tried), due < never, waiting != 0
 		t.db.seen.apply(e)
 		err := readInfo(info, &e.Device)
 		ids, out = append(ids, id), append(out, s)
