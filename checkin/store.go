@@ -66,7 +66,8 @@ type Plan struct {
 	Refusal error
 
 	// Enrollments are rows to write as they are, by their ID: the channel itself, and on a user channel perhaps its
-	// device. LastSeenAt is not taken from them; the store keeps it.
+	// device. LastSeenAt and Presence are not taken from them; the store keeps these. Who ends is Gone, who enrolls again
+	// after that is Active; the change leaves an event.
 	Enrollments []mdm.Enrollment
 	// Certificates are records to write as they are, by their fingerprint.
 	Certificates []mdm.Certificate
@@ -82,7 +83,10 @@ type Plan struct {
 	BootstrapToken *mdm.Secret // nil leaves it; zero archives and deletes; else stored, the former one archived
 	AuthTokenHash  []byte      // of the channel, stored if not nil; empty and not nil deletes it
 
-	Wake   bool // leave a push for the channel
-	Seen   bool // the request was accepted: LastSeenAt becomes At of the events' clock; may be written behind
+	Wake bool // leave a push for the channel
+	// Seen: the request was accepted. LastSeenAt of the channel, and of a user's device, becomes At of the events' clock, which may
+	// be written behind. If one of them is not Active it becomes so in this transaction, with an event, and pushes that waited for
+	// it are due.
+	Seen   bool
 	Events []mdm.Event
 }

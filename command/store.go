@@ -36,7 +36,9 @@ type Exchanger interface {
 	// become eligible again, in their old places. If a channel is not Enrolled, nothing is offered. A command that does not
 	// fit the device any more ([Recheck]) is canceled with a Note that says why, and the next one is offered.
 	//
-	// What a device says of itself in an answer is kept with its enrollment ([Learn]).
+	// What a device says of itself in an answer is kept with its enrollment ([Learn]). A report that is accepted is a sign of life:
+	// the channel, and a user's device, is Active from then on, with an event if it was not; pushes that were held back for it
+	// are due again but for those whose time has come, as it is here.
 	//
 	// When the session ends with deferred commands, a push is left: after [DeferredPush] if the last status was not
 	// NotNow (the device will not poll by itself), else after [SafetyPush]. When it ends with commands that are not due

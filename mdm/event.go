@@ -59,7 +59,8 @@ const (
 	EventPushFailed EventType = "push.failed" // APNs calls the push token dead; the reason is APNs' word
 )
 
-// Presence events: one for each change of an enrollment's [Presence].
+// Presence events: one for each change of an enrollment's [Presence], but none for users whose device ends, nor for the first
+// enrollment: who enrolls is Active.
 const (
 	EventActive   EventType = "presence.active"   // it is back
 	EventQuiet    EventType = "presence.quiet"    // nothing was heard of it for a while

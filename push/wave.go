@@ -15,7 +15,7 @@ import (
 // Wave wakes everybody that a filter selects, so many a second. What is asked for is ID, To and Rate; the store keeps the
 // rest. It is a row of the database that says how far it is: there is no list of its targets, and any process can move it on.
 type Wave struct {
-	ID string // at most 255 printable ASCII bytes, of one tenant; empty: a UUID
+	ID string // at most 255 printable ASCII bytes without a slash, of one tenant; empty: a UUID
 	// To is who is woken: those of them that are enrolled and not Gone, devices and users unless Channels says otherwise. It has
 	// no pages.
 	To   mdm.Filter
@@ -108,6 +108,8 @@ func (w Wave) Prepared(now time.Time) (Wave, error) {
 		return Wave{}, malformed("the rate of a wave is not negative")
 	case len(w.ID) > 255 || strings.ContainsFunc(w.ID, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return Wave{}, malformed("the ID of a wave is at most 255 printable ASCII bytes")
+	case strings.Contains(w.ID, "/") || w.ID == "." || w.ID == "..": // it is a part of URLs
+		return Wave{}, malformed("the ID of a wave has no slash and is not . or ..")
 	}
 	now = now.UTC().Truncate(time.Microsecond) // as precise as all stores are
 	return Wave{ID: cmp.Or(w.ID, strings.ToUpper(uuid.NewString())), To: w.To, Rate: w.Rate, Begun: now, Moved: now}, nil

@@ -88,6 +88,20 @@ func TestWaveKeepsItsRate(t *testing.T) {
 	assert.InDelta(t, 1000./30, store.wave.Ended.Sub(store.wave.Begun).Seconds(), 1)
 }
 
+// TestASlowWaveGoesOn although it makes less than one push in an interval.
+func TestASlowWaveGoesOn(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	store := newWave(clock.now(), 4, 20)
+	r := &push.WaveRunner{Store: store, Clock: clock.now, Interval: 10 * time.Millisecond}
+	for range 1000 {
+		clock.advance(10 * time.Millisecond)
+		require.NoError(t, r.Flush(bg))
+	}
+	assert.Equal(t, 20, store.woken())
+	assert.False(t, store.wave.Open())
+}
+
 func TestWaveAfterAStandstill(t *testing.T) {
 	t.Parallel()
 	clock := newClock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type WaveRunner struct {
 	Backlog int
 	Clock   func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // how far waves are; nil: nothing is logged
+
+	turn atomic.Int64
 }
 
 // DefaultWaveRate is how many pushes a second a wave makes that does not say.
@@ -62,10 +65,12 @@ func (r *WaveRunner) advance(ctx context.Context) (held bool, err error) {
 		return false, fmt.Errorf("push: waves: %w", err)
 	}
 	var failed []error
+	first := int(r.turn.Add(1)) // another one each time, as the first may leave no room for the others
 	for i := range waves {
-		waiting, err := r.advanceOne(ctx, waves[len(waves)-1-i]) // the oldest first
+		w := waves[(first+i)%len(waves)]
+		waiting, err := r.advanceOne(ctx, w)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("push: wave %s: %w", waves[len(waves)-1-i].ID, err))
+			failed = append(failed, fmt.Errorf("push: wave %s: %w", w.ID, err))
 		}
 		held = held || waiting
 	}
@@ -97,8 +102,9 @@ func (r *WaveRunner) advanceOne(ctx context.Context, w Wave) (held bool, err err
 // intervals, so that after a standstill it does not come at once.
 func (r *WaveRunner) step(w Wave, now time.Time) (Step, bool) {
 	rate := orDefault(w.Rate, orDefault(r.Rate, DefaultWaveRate))
-	from := now.Add(-2 * orDefault(r.Interval, time.Second))
-	if w.Moved.After(from) {
+	interval := orDefault(r.Interval, time.Second)
+	from := now.Add(-interval - max(interval, time.Second/time.Duration(rate))) // a slow one makes less than one in an interval
+	if w.Moved.After(from) && !w.Moved.After(now.Add(time.Minute)) {            // else a clock was wrong
 		from = w.Moved
 	}
 	n := int(min(WaveStep, float64(rate)*now.Sub(from).Seconds()))

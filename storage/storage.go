@@ -51,7 +51,7 @@ type Watcher interface {
 
 // Change says what a commit left to be done.
 type Change struct {
-	Pushes bool // pushes that are due now
+	Pushes bool // pushes, due now or later
 	Events bool
 }
 

@@ -144,7 +144,7 @@ func (o *options) check() error {
 	refuse(o.admin != "" && o.token.IsZero(), "set APPLEMDM_API_TOKEN to the token of the API, or -admin to nothing")
 	refuse(!strings.HasPrefix(o.path, "/"), "-path begins with a slash")
 	refuse(o.publicURL != "" && o.publicAddr() == "", "-public-url is of the form https://host")
-	refuse(o.pushRate < 0, "-push-rate is not negative")
+	refuse(o.pushRate < 0 || o.quiet < 0 || o.inactive < 0, "-push-rate, -quiet and -inactive are not negative")
 	refuse(o.logFormat != "text" && o.logFormat != "json", "-log is text or json")
 	return errors.Join(wrong...)
 }

@@ -75,7 +75,7 @@ func (a *app) wire(ctx context.Context, requests *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a.mdm, err = server.New(server.Config{Stores: a.stores, Extractor: extractor, Validator: validator, Pusher: pusher, Logger: requests,
+	a.mdm, err = server.New(server.Config{Stores: a.stores, Extractor: extractor, Validator: validator, Pusher: pusher, Logger: a.log, Requests: requests,
 		Retention: storage.Retention{Commands: a.o.retention}, Pacing: push.Pacing{Rate: a.o.pushRate},
 		Presence: presence.Policy{Quiet: a.o.quiet, Inactive: a.o.inactive}, Expiry: a.o.expiry()})
 	if err != nil || a.o.admin == "" {

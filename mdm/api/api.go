@@ -37,6 +37,10 @@ type Config struct {
 	// Authorize, instead of Tokens, says for which tenant a request may act. Its error is answered 401.
 	Authorize func(*http.Request) (tenant string, err error)
 
+	// OwnsTopic says with Authorize whether the push certificate of a topic is a tenant's to see and to replace. Nil: no tenant's.
+	// With Tokens it is not asked: there is one tenant.
+	OwnsTopic func(ctx context.Context, tenant, topic string) bool
+
 	// End ends the management of an enrollment, as checkin.Service.End does. Nil: not offered.
 	End func(ctx context.Context, id mdm.EnrollmentID, reason string) error
 

@@ -307,6 +307,30 @@ func TestPushCertificates(t *testing.T) {
 	k.do(400, "PUT", "/v1/push-certificates?forse=1", string(pem)+string(key.Reveal()))
 }
 
+// TestPushCertificatesOfTenants: nobody sees, or replaces, what is another's.
+func TestPushCertificatesOfTenants(t *testing.T) {
+	owner := func(owns func(context.Context, string, string) bool) *kit {
+		return newKit(t, func(c *Config) {
+			c.Tokens, c.OwnsTopic = nil, owns
+			c.Authorize = func(*http.Request) (string, error) { return "acme", nil }
+		})
+	}
+	cert, err := mdmtest.NewPushCertificate("com.apple.mgmt.x")
+	require.NoError(t, err)
+	pem, key, err := cert.PEM()
+	require.NoError(t, err)
+	body := string(pem) + string(key.Reveal())
+	k := owner(nil)
+	k.do(403, "PUT", "/v1/push-certificates?force=1", body)
+	require.NoError(t, k.stores.PushCertificates.SavePushCertificate(t.Context(), cert))
+	assert.Empty(t, k.do(200, "GET", "/v1/push-certificates", "")["pushCertificates"])
+	k = owner(func(_ context.Context, tenant, topic string) bool {
+		return tenant == "acme" && topic == "com.apple.mgmt.x"
+	})
+	k.do(200, "PUT", "/v1/push-certificates", body)
+	assert.Len(t, k.do(200, "GET", "/v1/push-certificates", "")["pushCertificates"], 1)
+}
+
 // TestPushCertificateOfAnotherTopic: a certificate that was made anew instead of renewed would cut the fleet off.
 func TestPushCertificateOfAnotherTopic(t *testing.T) {
 	k := newKit(t)

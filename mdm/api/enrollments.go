@@ -130,6 +130,14 @@ func (a *api) enrollments(c *call) (any, error) {
 }
 
 func (a *api) enrollment(c *call) (any, error) {
+	if err := c.one(); err != nil {
+		return nil, err
+	}
+	return a.shown(c)
+}
+
+// shown answers with the enrollment that the path names.
+func (a *api) shown(c *call) (any, error) {
 	id, err := c.id(c.PathValue("id"))
 	if err != nil {
 		return nil, err
@@ -167,5 +175,5 @@ func (a *api) end(c *call) (any, error) {
 	if err := a.cfg.End(c.Context(), id, reason); err != nil {
 		return nil, err
 	}
-	return a.enrollment(c)
+	return a.shown(c)
 }

@@ -32,15 +32,26 @@ type topic struct {
 }
 
 func (a *api) pushCertificates(c *call) (any, error) {
+	if err := c.one(); err != nil {
+		return nil, err
+	}
 	topics, err := a.cfg.Stores.PushCertificates.PushTopics(c.Context())
 	if err != nil {
 		return nil, err
 	}
 	list := []topic{}
 	for _, t := range topics {
+		if !a.owns(c, t.Name) {
+			continue
+		}
 		list = append(list, topic{t.Name, t.NotAfter})
 	}
 	return map[string]any{"pushCertificates": list}, nil
+}
+
+// owns reports whether the push certificate of a topic is the caller's.
+func (a *api) owns(c *call, topic string) bool {
+	return a.cfg.Authorize == nil || a.cfg.OwnsTopic != nil && a.cfg.OwnsTopic(c.Context(), c.tenant, topic)
 }
 
 // savePushCertificate takes a certificate and its private key, both as PEM, one after the other. Without force it refuses one
@@ -63,6 +74,9 @@ func (a *api) savePushCertificate(c *call) (any, error) {
 		return nil, malformed("the certificate has expired")
 	case err != nil:
 		return nil, malformed("%w", err)
+	}
+	if !a.owns(c, cert.Topic) {
+		return nil, mdm.Errorf(mdm.Forbidden, "api", "the topic %s is not yours", cert.Topic)
 	}
 	store, roster := a.cfg.Stores.PushCertificates, a.cfg.Stores.Roster
 	if force || roster == nil {

@@ -113,11 +113,17 @@ func (a *api) waves(c *call) (any, error) {
 }
 
 func (a *api) wave(c *call) (any, error) {
+	if err := c.one(); err != nil {
+		return nil, err
+	}
 	w, err := a.cfg.Stores.Waves.Wave(c.Context(), c.tenant, c.PathValue("id"))
 	return answeredWave(w, err)
 }
 
 func (a *api) cancelWave(c *call) (any, error) {
+	if err := c.one(); err != nil {
+		return nil, err
+	}
 	w, err := a.cfg.Stores.Waves.CancelWave(c.Context(), c.tenant, c.PathValue("id"))
 	return answeredWave(w, err)
 }

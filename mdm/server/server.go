@@ -72,8 +72,10 @@ type Config struct {
 	// Expiry are the credentials that end, besides the push certificates of Stores, which are known: the device CA, the chain
 	// of the server, tokens of other services. Each leaves events and log lines as its end comes near; Stores.Expiry nil: none.
 	Expiry []expiry.Source
-	// Feedback is asked for dead push tokens now and then, besides what Pusher answers, which is known.
-	Feedback *push.Poller
+	// Feedback are asked for dead push tokens now and then, besides what Pusher answers, which is known. Stores.Push and Roster
+	// are required for it, and Tenants if there is more than one: their devices are looked through for the tokens.
+	Feedback []push.FeedbackSource
+	Tenants  func(context.Context) ([]string, error)
 
 	// Retention says how long what is over is kept; the zero value has defaults. Stores.Sweep nil: for ever.
 	Retention storage.Retention
@@ -81,7 +83,8 @@ type Config struct {
 	Tenant      func(*http.Request) string // nil: one tenant, ""
 	MaxBody     int64                      // bytes; 0: DefaultMaxBody
 	ReadTimeout time.Duration              // for the whole body; 0: DefaultReadTimeout, negative: none
-	Logger      *slog.Logger               // one record for each request; nil: nothing is logged
+	Logger      *slog.Logger               // what goes on in the background, and a record for each request; nil: nothing is logged
+	Requests    *slog.Logger               // for the latter, where that is another; nil: Logger
 	Clock       func() time.Time           // nil: time.Now
 }
 
@@ -110,12 +113,16 @@ func New(cfg Config) (*Server, error) {
 	require(cfg.Extractor != nil, "Config.Extractor is required")
 	require(cfg.Validator != nil, "Config.Validator is required")
 	require(cfg.Pusher == nil || cfg.Stores.Push != nil, "Config.Pusher needs Stores.Push")
+	require(len(cfg.Feedback) == 0 || cfg.Stores.Push != nil && cfg.Stores.Roster != nil, "Config.Feedback needs Stores.Push and Stores.Roster")
 	require(len(cfg.Consumers) == 0 || cfg.Stores.Events != nil, "Config.Consumers needs Stores.Events")
 	if len(missing) > 0 {
 		return nil, errors.Join(missing...)
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
+	}
+	if cfg.Requests == nil {
+		cfg.Requests = cfg.Logger
 	}
 	if cfg.MaxBody <= 0 {
 		cfg.MaxBody = DefaultMaxBody
@@ -206,8 +213,9 @@ func (s *Server) runners() []func(context.Context) error {
 	if s.cfg.Stores.Expiry != nil {
 		all = append(all, (&expiry.Notifier{Calendar: s.expiry, Store: s.cfg.Stores.Expiry, Clock: s.cfg.Clock, Logger: s.cfg.Logger}).Run)
 	}
-	if s.cfg.Feedback != nil {
-		all = append(all, s.cfg.Feedback.Run)
+	if len(s.cfg.Feedback) > 0 {
+		all = append(all, (&push.Poller{Sources: s.cfg.Feedback, Devices: s.cfg.Stores.Roster, Store: s.cfg.Stores.Push, Tenants: s.cfg.Tenants,
+			Clock: s.cfg.Clock, Logger: s.cfg.Logger}).Run)
 	}
 	if s.cfg.Stores.FanOuts != nil {
 		all = append(all, s.resume)

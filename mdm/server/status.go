@@ -107,7 +107,7 @@ func (e *panicError) Error() string { return "server: panic: " + e.value }
 
 // logRequest writes the one record of a request.
 func (s *Server) logRequest(r *http.Request, x *exchange, err error) {
-	if s.cfg.Logger == nil {
+	if s.cfg.Requests == nil {
 		return
 	}
 	attrs := []slog.Attr{
@@ -136,5 +136,5 @@ func (s *Server) logRequest(r *http.Request, x *exchange, err error) {
 	if kind == "" {
 		kind = "request"
 	}
-	s.cfg.Logger.LogAttrs(r.Context(), level, kind, attrs...)
+	s.cfg.Requests.LogAttrs(r.Context(), level, kind, attrs...)
 }

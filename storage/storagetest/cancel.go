@@ -16,6 +16,9 @@ func cancelCases() []testCase {
 		{name: "from some queues",
 			why: "command.Enqueuer: Cancel withdraws from the queues of from",
 			run: cancelSome},
+		{name: "from the queues of those who are missed", needs: needsPresence | needsPush,
+			why: "mdm.Filter: every set field must match, Presence among them, wherever a filter is applied",
+			run: cancelMissed},
 		{name: "what is answered stays answered",
 			why: "command.State: final states never change",
 			run: cancelFinal},
@@ -59,6 +62,17 @@ func cancelSome(w *world) {
 	assert.Equal(w, command.Canceled, w.state(b, uuid))
 	assert.Equal(w, 0, w.cancel(uuid, mdm.Matching(mdm.Filter{Device: "nobody"})), "a filter that matches nobody is not every queue")
 	assert.Equal(w, []string{uuid}, c.run())
+}
+
+func cancelMissed(w *world) {
+	a, b := w.enrolled("A"), w.enrolled("B")
+	w.miss(mdm.Inactive, a, b)
+	b.expect(b.idle(), "")
+	uuid := w.queued(security(), a, b)
+	assert.Zero(w, w.cancel(uuid, mdm.Matching(mdm.Filter{Presence: []mdm.Presence{mdm.Gone}})))
+	assert.Equal(w, 1, w.cancel(uuid, mdm.Matching(mdm.Filter{Presence: []mdm.Presence{mdm.Quiet, mdm.Inactive}})))
+	assert.Equal(w, command.Canceled, w.state(a, uuid))
+	assert.Equal(w, command.Queued, w.state(b, uuid))
 }
 
 func cancelFinal(w *world) {

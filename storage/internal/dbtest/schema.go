@@ -186,6 +186,9 @@ func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 	finished := enqueue()
 	answer(finished)
 	open := enqueue()
+	dead := mdm.EnrollmentID{Device: "dead"} // APNs had called its token dead: it was dropped then
+	_, err = Enroll(stores, dead)
+	require.NoError(t, err)
 	require.NoError(t, stores.Vault.PutSecret(ctx, "ca", mdm.SecretString("secret")))
 	require.NoError(t, db.Close())
 	for _, statements := range slices.Backward(back) {
@@ -194,10 +197,16 @@ func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 		}
 	}
 	s.Exec(t, fmt.Sprintf(s.SetVersion, version))
+	s.Exec(t, "UPDATE mdm_enrollments SET push_token = NULL WHERE device = 'dead'")
 
 	db, err = s.Open(false)
 	require.NoError(t, err)
 	stores = db.Stores()
+	for device, want := range map[string]mdm.Presence{"D": mdm.Active, "dead": mdm.Gone} {
+		e, err := stores.Roster.Enrollment(ctx, mdm.EnrollmentID{Device: device})
+		require.NoError(t, err)
+		assert.Equal(t, want, e.Presence)
+	}
 	_, err = stores.FanOuts.FanOuts(ctx, "")
 	require.NoError(t, err, "what the new version brings is there")
 	for e, err := range stores.Command.Entries(ctx, command.Query{UUID: finished, Results: true}) {

@@ -1,5 +1,7 @@
 package sqlstore
 
+import "github.com/gomdm/applemdm/mdm"
+
 // Statements returns the statements that devices' requests run, each for one row of arguments, so that tests can ask a
 // database how it would run them.
 func Statements(d *Dialect) []*Call {
@@ -23,5 +25,8 @@ func Statements(d *Dialect) []*Call {
 		}
 		out = append(out, o.calls(d, [][]any{row})...)
 	}
-	return out
+	missed, args := filtered(selectRow, mdm.Filter{Tenant: "x", Presence: []mdm.Presence{mdm.Inactive}, After: mdm.EnrollmentID{Device: "x"}, Limit: 10})
+	now := int64(1)
+	return append(out, &Call{Text: d.text(missed), Args: numbers(args)}, &Call{Text: d.text(dueQuery), Args: []any{now, now, int64(10)}},
+		&Call{Text: d.text(lookQuery), Args: []any{now, now, int64(10)}})
 }

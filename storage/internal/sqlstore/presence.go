@@ -115,13 +115,14 @@ func (db *DB) Look(ctx context.Context, now time.Time, max int, judge func(prese
 	return n, nil
 }
 
+const lookQuery = `SELECT e.id, e.tenant, e.device, e.usr, e.state, e.generation, e.info, e.topic, e.presence, e.presence_at, e.enrolled_at, e.token_updated_at,
+		e.last_seen_at, COALESCE(p.delivered_at, 0), COALESCE(p.settled_at, 0), COALESCE(p.due, ` + neverText + `),
+		CASE WHEN EXISTS (SELECT 1 FROM mdm_queue q WHERE q.enrollment = e.id AND q.not_before <= ?) THEN 1 ELSE 0 END
+	FROM mdm_enrollments e LEFT JOIN mdm_pushes p ON p.enrollment = e.id WHERE e.look_at <= ? ORDER BY e.look_at LIMIT ? {skip e}`
+
 // sightings returns what is known of the devices that are due, with their rows.
 func (t *tx) sightings(ctx context.Context, now time.Time, max int) (out []presence.Sighting, ids []int64, err error) {
-	query := `SELECT e.id, e.tenant, e.device, e.usr, e.state, e.generation, e.info, e.topic, e.presence, e.presence_at, e.enrolled_at, e.token_updated_at,
-			e.last_seen_at, COALESCE(p.delivered_at, 0), COALESCE(p.settled_at, 0), COALESCE(p.due, ` + neverText + `),
-			CASE WHEN EXISTS (SELECT 1 FROM mdm_queue q WHERE q.enrollment = e.id AND q.not_before <= ?) THEN 1 ELSE 0 END
-		FROM mdm_enrollments e LEFT JOIN mdm_pushes p ON p.enrollment = e.id WHERE e.look_at <= ? ORDER BY e.look_at LIMIT ? {skip e}`
-	err = t.query(ctx, query, []any{micros(now), micros(now), max}, func(scan func(...any) error) error {
+	err = t.query(ctx, lookQuery, []any{micros(now), micros(now), max}, func(scan func(...any) error) error {
 		var s presence.Sighting
 		var id, state, generation, found, since, enrolled, updated, seen, pushed, tried, due, waiting int64
 		var info string

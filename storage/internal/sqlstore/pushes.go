@@ -59,8 +59,7 @@ type duePush struct {
 }
 
 func (t *tx) duePushes(ctx context.Context, args []any) (out []duePush, err error) {
-	err = t.query(ctx, `SELECT e.id, e.tenant, e.device, e.usr, e.topic, e.push_token, e.push_magic, e.token_updated_at, e.state, e.presence, p.failures
-		FROM mdm_pushes p JOIN mdm_enrollments e ON e.id = p.enrollment WHERE p.due <= ? AND p.leased <= ? ORDER BY p.due LIMIT ? {skip}`, args,
+	err = t.query(ctx, dueQuery, args,
 		func(scan func(...any) error) error {
 			var d duePush
 			var updated, state, presence, failures int64
@@ -72,6 +71,9 @@ func (t *tx) duePushes(ctx context.Context, args []any) (out []duePush, err erro
 		})
 	return out, err
 }
+
+const dueQuery = `SELECT e.id, e.tenant, e.device, e.usr, e.topic, e.push_token, e.push_magic, e.token_updated_at, e.state, e.presence, p.failures
+	FROM mdm_pushes p JOIN mdm_enrollments e ON e.id = p.enrollment WHERE p.due <= ? AND p.leased <= ? ORDER BY p.due LIMIT ? {skip}`
 
 const neverText = "9223372036854775807"
 

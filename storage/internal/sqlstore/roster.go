@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -51,8 +52,26 @@ func (db *DB) Enrollments(ctx context.Context, f mdm.Filter) iter.Seq2[*mdm.Enro
 	}
 }
 
-// selectRows returns what f selects, in order. A Limit of 0 is no limit.
+// selectRows returns what f selects, in order. A Limit of 0 is no limit. The index has each presence in order, so several are
+// asked for one by one.
 func selectRows(ctx context.Context, r reader, f mdm.Filter) ([]*row, error) {
+	if len(f.Presence) > 1 {
+		var all []*row
+		for _, p := range slices.Compact(slices.Sorted(slices.Values(f.Presence))) {
+			one := f
+			one.Presence = []mdm.Presence{p}
+			rows, err := selectRows(ctx, r, one)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, rows...)
+		}
+		slices.SortFunc(all, func(a, b *row) int { return compareIDs(a.ID, b.ID) })
+		if f.Limit > 0 && len(all) > f.Limit {
+			all = all[:f.Limit]
+		}
+		return all, nil
+	}
 	query, args := filtered(selectRow, f)
 	var rows []*row
 	err := r.query(ctx, query, args, func(scan func(...any) error) error {
