@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -15,7 +16,26 @@ type InvalidToken struct {
 	Token  []byte
 	Since  time.Time
 	Topic  string // that the token is dead for; empty: not known
-	Reason string // APNs' word, as "Unregistered"; empty: none
+	Reason string // APNs' word, as "Unregistered"; empty: none. More than 64 bytes of printable ASCII are none, too
+}
+
+// What is taken of a source that is not ours: it goes into logs, and into columns of that size.
+const (
+	maxFeedbackReason = 64 // bytes
+	maxFeedbackTopic  = 255
+)
+
+// feedbackReason returns s if it can be a reason, else nothing.
+func feedbackReason(s string) string {
+	if len(s) > maxFeedbackReason || !feedbackPlain(s) {
+		return ""
+	}
+	return s
+}
+
+// feedbackPlain reports whether s is printable ASCII.
+func feedbackPlain(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // FeedbackSource tells which tokens were found dead since it was asked last (Apple's "MDM Best Practices": poll for invalid

@@ -39,7 +39,8 @@ const (
 // A Since of whole seconds, as the Feedback Service tells, may be up to a second too early. A TokenUpdate in that same second
 // wins: if the token is dead after all, the next push to it tells. A Since in the future is taken for now.
 //
-// Sources, Devices and Store are required. It must not be copied after first use.
+// Sources, Devices and Store are required; without the latter two nothing is asked, and Run ends at once with the error. Panics
+// of any of them are errors. It must not be copied after first use.
 type Poller struct {
 	Sources []FeedbackSource
 	Devices Devices // a pass over those enrolled with the topics in question, and only when there is something to find
@@ -58,6 +59,10 @@ type Poller struct {
 
 // Run polls now and then until ctx ends, and returns the cause of that. Failures are logged and tried again.
 func (p *Poller) Run(ctx context.Context) error {
+	if err := p.incomplete(); err != nil {
+		p.log(ctx, slog.LevelError, "nobody asks for invalid tokens", slog.Any("error", err))
+		return err
+	}
 	interval := orDefault(p.Interval, defaultPoll)
 	timer := time.NewTimer(rand.N(interval/60 + 1)) // replicas that start together need not ask at once
 	defer timer.Stop()
@@ -77,6 +82,9 @@ func (p *Poller) Run(ctx context.Context) error {
 // Poll asks every source once and settles what they tell, and what is left from the round before. The error has what sources
 // could not tell and what could not be settled, joined; the rest is done.
 func (p *Poller) Poll(ctx context.Context) error {
+	if err := p.incomplete(); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	late, stop := afterwards(ctx, settleLate)
@@ -88,6 +96,17 @@ func (p *Poller) Poll(ctx context.Context) error {
 	return errors.Join(append(errs, p.settle(late))...)
 }
 
+// incomplete tells what is missing, before a list is read that could not be settled.
+func (p *Poller) incomplete() error {
+	switch {
+	case p.Devices == nil:
+		return mdm.Errorf(mdm.Internal, "push.Poller", "Devices is not set")
+	case p.Store == nil:
+		return mdm.Errorf(mdm.Internal, "push.Poller", "Store is not set")
+	}
+	return nil
+}
+
 // afterwards returns a context that ends some time after ctx.
 func afterwards(ctx context.Context, d time.Duration) (context.Context, func()) {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -95,15 +114,21 @@ func afterwards(ctx context.Context, d time.Duration) (context.Context, func()) 
 	return late, func() { stop(); cancel() }
 }
 
-var errSourcePanic = errors.New("push: the feedback source panicked")
+var (
+	errSourcePanic = errors.New("push: the feedback source panicked")
+	errSettlePanic = errors.New("push: the store, the devices or the tenants panicked")
+)
+
+// feedbackPanic makes a panic an error that wraps what.
+func feedbackPanic(err *error, what error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: %v", what, r)
+	}
+}
 
 // ask takes what one source has. One that panics does not hold up the others.
 func (p *Poller) ask(ctx, late context.Context, s FeedbackSource) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", errSourcePanic, r)
-		}
-	}()
+	defer feedbackPanic(&err, errSourcePanic)
 	if err := p.makeRoom(late); err != nil {
 		return fmt.Errorf("push: feedback waits: %w", err)
 	}
@@ -129,9 +154,10 @@ func (p *Poller) makeRoom(ctx context.Context) error {
 
 // keep remembers t until it is settled, with the latest time at which it was found dead.
 func (p *Poller) keep(t InvalidToken, now time.Time) {
-	if len(t.Token) == 0 || len(t.Token) > maxToken {
+	if len(t.Token) == 0 || len(t.Token) > maxToken || len(t.Topic) > maxFeedbackTopic || !feedbackPlain(t.Topic) {
 		return // nobody's
 	}
+	t.Reason = feedbackReason(t.Reason)
 	if t.Since.After(now) {
 		t.Since = now
 	}
@@ -146,13 +172,13 @@ func (p *Poller) keep(t InvalidToken, now time.Time) {
 
 // settle finds whose the pending tokens are and settles them. Only when all tenants have been looked at they are done; until
 // then some may be settled twice, which does nothing.
-func (p *Poller) settle(ctx context.Context) error {
+func (p *Poller) settle(ctx context.Context) (err error) {
+	defer feedbackPanic(&err, errSettlePanic)
 	if len(p.pending) == 0 {
 		return nil
 	}
 	tenants := []string{""}
 	if p.Tenants != nil {
-		var err error
 		if tenants, err = p.Tenants(ctx); err != nil {
 			return fmt.Errorf("push: tenants: %w", err)
 		}

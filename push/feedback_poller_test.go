@@ -1,10 +1,12 @@
 package push_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +146,72 @@ func TestPollerOneSourceHidesNoOther(t *testing.T) {
 	require.ErrorIs(t, err, errDown)
 	require.ErrorContains(t, err, "oops")
 	assert.Len(t, box.settled(), 1)
+}
+
+// settles is a push.FeedbackStore.
+type settles func([]push.Result) error
+
+func (f settles) Feedback(_ context.Context, results []push.Result) error { return f(results) }
+
+func TestPollerContainsPanicsOfTheStore(t *testing.T) {
+	t.Parallel()
+	c, devices := newClock(), &roster{}
+	devices.enroll("", "a", c.now().Add(-time.Hour))
+	well := false
+	var settled []push.Result
+	store := settles(func(results []push.Result) error {
+		if !well {
+			panic("oops")
+		}
+		settled = append(settled, results...)
+		return nil
+	})
+	for _, pending := range []int{1, 0} { // in the middle of reading, and afterwards
+		source := &told{tokens: []push.InvalidToken{dead("a", c.now())}}
+		p := &push.Poller{Sources: []push.FeedbackSource{source}, Devices: devices, Store: store, Clock: c.now, Pending: pending}
+		well, settled = false, nil
+		err := p.Poll(t.Context())
+		require.ErrorContains(t, err, "the store, the devices or the tenants panicked")
+		require.ErrorContains(t, err, "oops")
+		well = true
+		require.NoError(t, p.Poll(t.Context()), "it is tried again")
+		assert.Len(t, settled, 1)
+	}
+}
+
+func TestPollerThatIsIncomplete(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	for what, p := range map[string]*push.Poller{"Devices": {Store: newOutbox()}, "Store": {Devices: &roster{}}} {
+		source := &told{tokens: []push.InvalidToken{dead("a", c.now())}}
+		p.Sources = []push.FeedbackSource{source}
+		require.ErrorContains(t, p.Poll(t.Context()), what)
+		require.ErrorContains(t, p.Run(t.Context()), what)
+		assert.Len(t, source.tokens, 1, "its list is not read for nothing")
+	}
+}
+
+// What a source or a Pusher of others tells goes into columns and logs: only what fits is taken.
+func TestFeedbackOfOthersIsBounded(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]string{"ExpiredToken": "ExpiredToken", "a\x00b": "", "é": "", strings.Repeat("x", 65): ""} {
+		c, box, devices := newClock(), newOutbox(), &roster{}
+		devices.enroll("", "a", c.now().Add(-time.Hour))
+		answers := &push.Answers{Pusher: always(push.Result{Outcome: push.Invalid, Reason: reason, Since: c.now()})}
+		_, err := answers.Push(t.Context(), []push.Target{target("a")})
+		require.NoError(t, err)
+		tokens, err := all(t.Context(), answers)
+		require.NoError(t, err)
+		require.Len(t, tokens, 1)
+		assert.Equal(t, want, tokens[0].Reason)
+		odd := []push.InvalidToken{{Token: []byte("a"), Topic: "a\x00b"}, {Token: []byte("a"), Topic: strings.Repeat("x", 256)}}
+		source := &told{tokens: append(odd, push.InvalidToken{Token: []byte("a"), Since: c.now(), Reason: reason})}
+		p := &push.Poller{Sources: []push.FeedbackSource{source}, Devices: devices, Store: box, Clock: c.now}
+		require.NoError(t, p.Poll(t.Context()))
+		require.Len(t, box.settled(), 1)
+		assert.Equal(t, cmp.Or(want, "Unregistered"), box.settled()[0].Reason)
+		assert.Equal(t, 1, devices.passes, "odd topics are nobody's")
+	}
 }
 
 // TestPollerSettlesAfterItsEnd: reading has cleared the list at the provider, so a shutdown must not lose it.

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +8,8 @@ import (
 	"iter"
 	"net"
 	"time"
+
+	"github.com/gomdm/applemdm/mdm"
 )
 
 // Where Apple had its Feedback Service (Apple: Local and Remote Notification Programming Guide, Binary Provider API). It was
@@ -36,15 +37,18 @@ type FeedbackService struct {
 	Topic        string // required
 	Certificates Certificates
 
-	Timeout time.Duration // for all of it; 0: 1 min
-	Max     int           // how many tokens are taken; 0: 1 000 000
-	TLS     *tls.Config   // as for a CA of its own; the certificate is filled in. Nil: the system's CAs
+	// Timeout is how long connecting and reading may take, all together; what the caller does with the tokens does not count.
+	// 0: 1 min.
+	Timeout time.Duration
+	Max     int         // how many tokens are taken, of 100 bytes on average; 0: 1 000 000
+	TLS     *tls.Config // as for a CA of its own; the certificate is filled in. Nil: the system's CAs
 	// Dial makes the connection, as through a proxy. Nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // InvalidTokens implements [FeedbackSource]: each range over it is a connection. The Since of what it yields are whole seconds.
-// If the connection breaks, what came whole is yielded before the error.
+// If the connection breaks, what came whole is yielded before the error. What the service sends is read while the caller works,
+// and kept in memory: the service has cleared its list, and need not wait for a slow caller.
 func (s *FeedbackService) InvalidTokens(ctx context.Context) iter.Seq2[InvalidToken, error] {
 	return func(yield func(InvalidToken, error) bool) {
 		ctx, stop := context.WithTimeout(ctx, orDefault(s.Timeout, defaultFeedbackTimeout))
@@ -54,18 +58,24 @@ func (s *FeedbackService) InvalidTokens(ctx context.Context) iter.Seq2[InvalidTo
 			yield(InvalidToken{}, fmt.Errorf("push: feedback service %s: %w", s.Addr, err))
 			return
 		}
-		defer func() { _ = conn.Close() }()
-		defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+		limit := orDefault(s.Max, defaultFeedbackMax)
+		spool := newFeedbackSpool(limit)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			spool.fill(ctx, conn)
+		}()
+		defer func() {
+			_ = conn.Close()
+			<-done
+		}()
 		n := 0
-		for t, err := range ReadFeedback(bufio.NewReader(conn)) {
-			if n++; n > orDefault(s.Max, defaultFeedbackMax) {
+		for t, err := range ReadFeedback(spool) {
+			if n++; n > limit {
 				yield(InvalidToken{}, ErrFeedbackLimit)
 				return
 			}
 			t.Topic = s.Topic
-			if ended := ctx.Err(); err != nil && ended != nil {
-				err = fmt.Errorf("%w: %w", ended, err) // why the connection was closed
-			}
 			if !yield(t, err) {
 				return
 			}
@@ -77,6 +87,9 @@ func (s *FeedbackService) connect(ctx context.Context) (net.Conn, error) {
 	pair, err := s.Certificates.PushCertificate(ctx, s.Topic)
 	if err != nil {
 		return nil, err
+	}
+	if pair == nil {
+		return nil, mdm.Errorf(mdm.NotFound, "push.FeedbackService", "there is no push certificate for topic %q", s.Topic)
 	}
 	cfg := s.TLS.Clone() // of nil it is nil
 	if cfg == nil {

@@ -152,13 +152,21 @@ func TestFeedbackServiceThatBreaksOff(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
+// noCertificate is a push.Certificates that breaks its word.
+type noCertificate struct{}
+
+func (noCertificate) PushCertificate(context.Context, string) (*tls.Certificate, error) {
+	return nil, nil
+}
+
 func TestFeedbackServiceThatCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, func(net.Conn) {})
 	for name, change := range map[string]func(*push.FeedbackService){
-		"no certificate": func(s *push.FeedbackService) { s.Topic = "another" },
-		"not trusted":    func(s *push.FeedbackService) { s.TLS = nil },
-		"no address":     func(s *push.FeedbackService) { s.Addr = "nowhere" },
+		"nothing for a certificate": func(s *push.FeedbackService) { s.Certificates = noCertificate{} },
+		"no certificate":            func(s *push.FeedbackService) { s.Topic = "another" },
+		"not trusted":               func(s *push.FeedbackService) { s.TLS = nil },
+		"no address":                func(s *push.FeedbackService) { s.Addr = "nowhere" },
 		"not reached": func(s *push.FeedbackService) {
 			s.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errDown }
 		},
@@ -176,6 +184,69 @@ func TestFeedbackServiceThatCannotBeAsked(t *testing.T) {
 		require.ErrorContains(t, err, "feedback service", name)
 		assert.Empty(t, tokens)
 	}
+}
+
+// The provider clears its list when it sends it: a slow caller must not lose the rest.
+func TestFeedbackServiceOfASlowCaller(t *testing.T) {
+	t.Parallel()
+	var stream []byte
+	for range 200_000 { // more than buffers of TCP hold
+		stream = append(stream, tuple(5, make([]byte, 32)...)...)
+	}
+	sent := make(chan error, 1)
+	p := newProvider(t, func(conn net.Conn) {
+		_, err := conn.Write(stream)
+		sent <- err
+	})
+	s := p.service()
+	s.Timeout = 10 * time.Second
+	n := 0
+	for _, err := range s.InvalidTokens(t.Context()) {
+		require.NoError(t, err)
+		if n++; n == 1 {
+			require.NoError(t, <-sent, "it need not wait for us")
+		}
+	}
+	assert.Equal(t, 200_000, n)
+
+	n = 0
+	for range s.InvalidTokens(t.Context()) {
+		if n++; n == 10 {
+			break
+		}
+	}
+	assert.Equal(t, 10, n)
+}
+
+// What was read when the time is over is not lost, however long the caller worked.
+func TestFeedbackServiceYieldsWhatItReadInTime(t *testing.T) {
+	t.Parallel()
+	s := provided(t, append(tuple(5, 1), tuple(6, 2)...))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	n := 0
+	for _, err := range s.InvalidTokens(ctx) {
+		if err == nil {
+			n++
+		}
+		stop()
+	}
+	assert.Equal(t, 2, n, "both came together")
+}
+
+func TestFeedbackServiceOfBytesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	s := newProvider(t, func(conn net.Conn) {
+		for {
+			if _, err := conn.Write(tuple(5, make([]byte, 60_000)...)); err != nil {
+				return
+			}
+		}
+	}).service()
+	s.Max = 3000
+	tokens, err := all(t.Context(), s)
+	require.ErrorIs(t, err, push.ErrFeedbackLimit)
+	assert.Less(t, len(tokens), 10)
 }
 
 // TestFeedbackServiceOnlyWithACertificate: the provider tells a stranger nothing.
