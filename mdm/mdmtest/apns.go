@@ -21,17 +21,22 @@ type Push struct {
 	Topic      string
 	Token      []byte
 	Magic      string
-	Payload    []byte // the body as it came
-	Expiration time.Time
+	Payload    []byte    // the body as it came
+	Expiration time.Time // zero: none, APNs tries once
 	At         time.Time
 	Conn       int // number of the connection that it came on, from 1
 	Status     int // of the answer, though it may be delayed; 0 if there is none
 }
 
-// APNs is a simulated Apple Push Notification service: HTTP/2 over TLS on a loopback port. It demands a push
-// certificate of its clients and checks every request as Apple documents it; a bad one is refused with Apple's reason
-// and leaves a violation. Good ones are accepted, unless a script says otherwise, and wake who subscribed to the token.
-// It is safe for concurrent use.
+// APNs is a simulated Apple Push Notification service: HTTP/2 over TLS on a loopback port. It demands a certificate
+// with a topic of its clients. A request that Apple documents as wrong, or that is not a push of MDM, is refused with Apple's
+// reason and leaves a violation. Others are accepted, unless a script says otherwise, and wake who subscribed to the token. It
+// is safe for concurrent use.
+//
+// Some of what Apple takes is no good for MDM: a push without an apns-expiration that lies ahead is lost if the device sleeps;
+// Apple asks for apns-push-type since iOS 13; and without apns-topic it is the certificate that decides. Such a push is taken as by
+// Apple: it is not kept for a token that nobody has subscribed to, and has the topic of the certificate. But it leaves a
+// violation that begins with "unwise: ", so that a test which wants none fails, unless the APNs is [APNsConfig.Lenient].
 //
 // As Apple's does, it lets few streams onto a connection ([APNsConfig.FirstStreams]) until the first push on it has
 // shown that the certificate is good, and then raises the limit. A stream beyond the limit is refused unseen; it is a
@@ -49,16 +54,17 @@ type APNs struct {
 	jobs    chan apnsJob   // to idle workers
 	idle    atomic.Int64   // workers
 	latency atomic.Int64
+	arrived atomic.Uint64 // pushes
 	count   apnsCount
 
 	mu         sync.Mutex
-	pushes     []Push
+	pushes     []apnsRecord // in the order of arrival
 	violations []string
 	queue      []PushAnswer
 	script     func(Push) PushAnswer
 	taken      func(Push)
 	delivered  func(Push)
-	kept       map[string]struct{} // tokens that a push waits for
+	kept       map[string]time.Time // tokens that a push waits for, until it expires
 	subs       map[string]map[chan struct{}]struct{}
 	ids        map[[16]byte]struct{} // taken; nil: not counted
 	last       map[string]time.Time  // when a push to the token was accepted; nil: no TokenInterval
@@ -81,7 +87,8 @@ type APNsConfig struct {
 	TokenInterval time.Duration    // a push sooner after one to the same token gets 429 TooManyRequests; 0: no limit
 	CountRepeats  bool             // remember every apns-id for APNsTotals.Repeated: about 40 bytes each
 	Lean          bool             // for benchmarks: keep no Pushes, and nothing for tokens without a subscription
-	Clock         func() time.Time // nil: time.Now
+	Lenient       bool             // what Apple takes is no violation, be it unwise
+	Clock         func() time.Time // nil: time.Now; also for what has expired
 }
 
 // NewAPNs starts an APNs. It panics if there is no loopback port to be had.
@@ -101,7 +108,7 @@ func (c APNsConfig) Start() *APNs {
 	a := &APNs{
 		url: "https://" + listener.Addr().String(), roots: roots, listener: listener, config: c, streams: c.MaxStreams,
 		closed: make(chan struct{}), jobs: make(chan apnsJob),
-		kept: map[string]struct{}{}, subs: map[string]map[chan struct{}]struct{}{},
+		kept: map[string]time.Time{}, subs: map[string]map[chan struct{}]struct{}{},
 		revoked: map[mdm.Fingerprint]bool{}, conns: map[*apnsConn]struct{}{},
 	}
 	if c.CountRepeats {
@@ -159,15 +166,22 @@ func (a *APNs) URL() string { return a.url }
 // RootCAs returns whom clients must trust.
 func (a *APNs) RootCAs() *x509.CertPool { return a.roots.Clone() }
 
-// Pushes returns the last 10,000 requests that were well-formed, in the order of arrival, but those that were refused
-// unseen. There are none if the APNs is [APNsConfig.Lean].
+// Pushes returns the last 10,000 requests that were well-formed, in the order of arrival, whatever the order in which scripts
+// and hooks were done with them. Those that were refused unseen are not among them. There are none if the APNs is
+// [APNsConfig.Lean].
 func (a *APNs) Pushes() []Push {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Clone(a.pushes[max(0, len(a.pushes)-apnsKept):])
+	last := a.pushes[max(0, len(a.pushes)-apnsKept):]
+	pushes := make([]Push, len(last))
+	for i := range last {
+		pushes[i] = last[i].Push
+	}
+	return pushes
 }
 
-// Violations tells what was wrong with requests that Apple would refuse, up to 10,000. It is empty if all was well.
+// Violations tells what was wrong with requests, up to 10,000: the status and reason of those that were refused, breaches of
+// HTTP/2, and, after "unwise: ", what Apple takes and MDM suffers from. It is empty if all was well.
 func (a *APNs) Violations() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -96,8 +96,11 @@ func (a *APNs) Revoke(c push.Certificate) {
 	a.revoked[mdm.FingerprintOf(c.TLS.Leaf)] = true
 }
 
-// verify lets in who has a push certificate that is neither expired nor revoked.
+// verify lets in who has a certificate with a topic that is neither expired nor revoked.
 func (a *APNs) verify(state tls.ConnectionState) error {
+	if apnsPeerTopic(&state) == "" {
+		return errors.New("mdmtest: not a push certificate")
+	}
 	leaf := state.PeerCertificates[0]
 	a.mu.Lock()
 	revoked := a.revoked[mdm.FingerprintOf(leaf)]

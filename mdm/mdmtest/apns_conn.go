@@ -231,10 +231,10 @@ func (c *apnsConn) breakOff() {
 	c.abandon()
 	c.changed.Broadcast()
 	c.mu.Unlock()
-	_ = c.socket.Close()
 	c.apns.mu.Lock()
-	defer c.apns.mu.Unlock()
-	delete(c.apns.conns, c)
+	delete(c.apns.conns, c) // before the client can know
+	c.apns.mu.Unlock()
+	_ = c.socket.Close()
 }
 
 // abandon forgets all streams. The caller holds c.mu.

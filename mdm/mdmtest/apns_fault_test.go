@@ -30,7 +30,7 @@ func post(ctx context.Context, client *http.Client, server *mdmtest.APNs, token 
 	if err != nil {
 		return 0, err
 	}
-	req.Header = http.Header{"Apns-Topic": {pushTopic}, "Apns-Push-Type": {"mdm"}, "Apns-Expiration": {"1900000000"}}
+	req.Header = http.Header{"Apns-Topic": {pushTopic}, "Apns-Push-Type": {"mdm"}, "Apns-Expiration": {"4102444800"}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, err

@@ -101,7 +101,7 @@ func (r *rawClient) encode(fields ...string) []byte {
 
 func requestFields(token string) []string {
 	return []string{":method", "POST", ":scheme", "https", ":path", fmt.Sprintf("/3/device/%x", token), ":authority", "apns",
-		"apns-topic", pushTopic, "apns-push-type", "mdm", "apns-priority", "10", "apns-expiration", "1900000000"}
+		"apns-topic", pushTopic, "apns-push-type", "mdm", "apns-priority", "10", "apns-expiration", "4102444800"}
 }
 
 // head sends the header of a push on the next stream.

@@ -291,6 +291,12 @@ func (c *apnsConn) complete(st *apnsStream) {
 		return
 	}
 	p.ID, p.At, p.Conn = st.answerID(), c.apns.config.Clock(), c.number
+	st.arrival = c.apns.arrived.Add(1)
+	if !c.apns.config.Lenient {
+		if unwise := p.unwise(&st.head); unwise != "" {
+			c.apns.violate("unwise: " + unwise)
+		}
+	}
 	c.take(st)
 }
 

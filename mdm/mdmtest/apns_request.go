@@ -15,7 +15,11 @@ import (
 	"github.com/google/uuid"
 )
 
-const apnsMaxPayload = 4096 // bytes
+// Limits, in bytes.
+const (
+	apnsMaxPayload  = 4096
+	apnsMaxCollapse = 64
+)
 
 // apnsRefusal is a rule of Apple's that a request breaks.
 type apnsRefusal struct {
@@ -30,8 +34,8 @@ func apnsRefuse(status int, reason, format string, args ...any) *apnsRefusal {
 	return &apnsRefusal{status, reason, fmt.Sprintf(format, args...)}
 }
 
-// readPush fills p from a request, and checks it against "Sending notification requests to APNs" and the rules for MDM.
-// topic is that of the client's certificate.
+// readPush fills p from a request, and checks it against "Sending notification requests to APNs" and "Handling notification
+// responses from APNs". Beyond those, the body and the type are those of MDM. topic is that of the client's certificate.
 func (p *Push) readPush(h *apnsHead, body []byte, topic string) *apnsRefusal {
 	if refused := p.readLine(h); refused != nil {
 		return refused
@@ -66,8 +70,8 @@ func (p *Push) readLine(h *apnsHead) *apnsRefusal {
 
 func (p *Push) readTopic(h *apnsHead, own string) *apnsRefusal {
 	p.Topic = h.topic
-	if p.Topic == "" {
-		return apnsRefuse(http.StatusBadRequest, "MissingTopic", "no apns-topic")
+	if p.Topic == "" { // Apple insists on it only if the certificate has several
+		p.Topic = own
 	}
 	if own != p.Topic {
 		return apnsRefuse(http.StatusBadRequest, "TopicDisallowed", "apns-topic %q with a certificate of %q", p.Topic, own)
@@ -79,21 +83,49 @@ func (p *Push) readHeaders(h *apnsHead) *apnsRefusal {
 	if h.duplicate != "" {
 		return apnsRefuse(http.StatusBadRequest, "DuplicateHeaders", "%s", h.duplicate)
 	}
-	if h.kind != "mdm" {
+	if h.kind != "" && h.kind != "mdm" {
 		return apnsRefuse(http.StatusBadRequest, "InvalidPushType", "apns-push-type %q", h.kind)
 	}
-	if h.priority != "" && h.priority != "10" && h.priority != "5" {
+	if h.priority != "" && h.priority != "10" && h.priority != "5" && h.priority != "1" {
 		return apnsRefuse(http.StatusBadRequest, "BadPriority", "apns-priority %q", h.priority)
+	}
+	if len(h.collapse) > apnsMaxCollapse {
+		return apnsRefuse(http.StatusBadRequest, "BadCollapseId", "apns-collapse-id of %d bytes", len(h.collapse))
 	}
 	if h.id != "" && (len(h.id) != 36 || uuid.Validate(h.id) != nil || h.id != strings.ToLower(h.id)) {
 		return apnsRefuse(http.StatusBadRequest, "BadMessageId", "apns-id %q", h.id)
 	}
-	seconds, err := strconv.ParseInt(h.expiration, 10, 64)
-	if err != nil || seconds <= 0 {
-		return apnsRefuse(http.StatusBadRequest, "BadExpirationDate", "apns-expiration %q does not let APNs keep the push", h.expiration)
+	return p.readExpiration(h.expiration)
+}
+
+func (p *Push) readExpiration(value string) *apnsRefusal {
+	if value == "" || value == "0" {
+		return nil // tried once
+	}
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || seconds < 0 {
+		return apnsRefuse(http.StatusBadRequest, "BadExpirationDate", "apns-expiration %q", value)
 	}
 	p.Expiration = time.Unix(seconds, 0)
 	return nil
+}
+
+// unwise returns what Apple takes and MDM suffers from, or nothing.
+func (p *Push) unwise(h *apnsHead) string {
+	if p.Expiration.After(p.At) && h.kind != "" && h.topic != "" {
+		return ""
+	}
+	var what []string
+	if !p.Expiration.After(p.At) {
+		what = append(what, fmt.Sprintf("apns-expiration %q, which loses the push if the device sleeps", h.expiration))
+	}
+	if h.kind == "" {
+		what = append(what, "no apns-push-type, which Apple asks for since iOS 13")
+	}
+	if h.topic == "" {
+		what = append(what, "no apns-topic, so the certificate decides")
+	}
+	return strings.Join(what, "; ")
 }
 
 func (p *Push) readBody(body []byte) *apnsRefusal {

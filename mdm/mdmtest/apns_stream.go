@@ -18,6 +18,8 @@ type apnsStream struct {
 	large bool // more than a body may be
 	push  Push
 
+	arrival uint64 // number of the push
+
 	entered bool // of who settles it: the push was taken
 
 	// Guarded by the mutex of the connection.

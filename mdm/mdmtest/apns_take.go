@@ -3,6 +3,7 @@ package mdmtest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -86,7 +87,7 @@ func (c *apnsConn) settle(st *apnsStream, plan apnsPlan) {
 		c.reset(st, http2.ErrCodeRefusedStream)
 		return
 	}
-	answer = a.enter(&st.push, answer)
+	answer = a.enter(st, answer)
 	st.entered = !answer.Drop
 	if plan.taken != nil && !answer.Drop {
 		plan.taken(st.push)
@@ -115,7 +116,8 @@ func (c *apnsConn) settle(st *apnsStream, plan apnsPlan) {
 }
 
 // enter notes a push, wakes its device if it is accepted, and returns the answer that it gets in the end.
-func (a *APNs) enter(p *Push, answer PushAnswer) PushAnswer {
+func (a *APNs) enter(st *apnsStream, answer PushAnswer) PushAnswer {
+	p := &st.push
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.last != nil && answer.Accepted() && a.tooSoon(p) {
@@ -128,22 +130,32 @@ func (a *APNs) enter(p *Push, answer PushAnswer) PushAnswer {
 		a.count.taken.Add(1)
 		a.countRepeat(p)
 	}
-	a.record(p)
+	a.record(p, st.arrival)
 	if answer.Accepted() {
 		a.count.accepted.Add(1)
-		a.wake(p.Token)
+		a.wake(p)
 	}
 	return answer
 }
 
-func (a *APNs) record(p *Push) {
+// apnsRecord is a push and its number in the order of arrival.
+type apnsRecord struct {
+	Push
+	arrival uint64
+}
+
+func (a *APNs) record(p *Push, arrival uint64) {
 	if a.config.Lean {
 		return
 	}
 	if len(a.pushes) >= 2*apnsKept { // not at every push
 		a.pushes = append(a.pushes[:0], a.pushes[apnsKept:]...)
 	}
-	a.pushes = append(a.pushes, *p)
+	at := len(a.pushes)
+	for at > 0 && a.pushes[at-1].arrival > arrival { // scripts and hooks end in any order
+		at--
+	}
+	a.pushes = slices.Insert(a.pushes, at, apnsRecord{*p, arrival})
 }
 
 func (a *APNs) countRepeat(p *Push) {

@@ -73,16 +73,17 @@ func TestAPNsRefusesWhatAppleRefuses(t *testing.T) {
 		{"no token", path("/3/device/"), 400, "MissingDeviceToken"},
 		{"token in capitals", path("/3/device/AB"), 400, "BadDeviceToken"},
 		{"half a byte", path("/3/device/abc"), 400, "BadDeviceToken"},
-		{"no topic", set("Apns-Topic"), 400, "MissingTopic"},
 		{"topic of another", set("Apns-Topic", pushTopic+"2"), 400, "TopicDisallowed"},
 		{"two topics", set("Apns-Topic", pushTopic, pushTopic), 400, "DuplicateHeaders"},
 		{"an alert", set("Apns-Push-Type", "alert"), 400, "InvalidPushType"},
-		{"no type", set("Apns-Push-Type"), 400, "InvalidPushType"},
+		{"priority 1", set("Apns-Priority", "1"), 200, ""},
 		{"priority 7", set("Apns-Priority", "7"), 400, "BadPriority"},
 		{"id in capitals", set("Apns-Id", "EABEAE54-14A8-11E5-B60B-1697F925EC7B"), 400, "BadMessageId"},
 		{"id that is none", set("Apns-Id", "1"), 400, "BadMessageId"},
-		{"not kept", set("Apns-Expiration", "0"), 400, "BadExpirationDate"},
-		{"no expiration", set("Apns-Expiration"), 400, "BadExpirationDate"},
+		{"expiration in words", set("Apns-Expiration", "soon"), 400, "BadExpirationDate"},
+		{"expiration below zero", set("Apns-Expiration", "-1"), 400, "BadExpirationDate"},
+		{"a collapse id", set("Apns-Collapse-Id", strings.Repeat("c", 64)), 200, ""},
+		{"a long collapse id", set("Apns-Collapse-Id", strings.Repeat("c", 65)), 400, "BadCollapseId"},
 		{"no body", body(""), 400, "PayloadEmpty"},
 		{"no magic", body(`{"mdm":""}`), 400, "PayloadEmpty"},
 		{"an app's payload", body(`{"aps":{}}`), 400, "PayloadEmpty"},
@@ -95,7 +96,7 @@ func TestAPNsRefusesWhatAppleRefuses(t *testing.T) {
 			req, err := http.NewRequest(http.MethodPost, server.URL()+"/3/device/ab00", bytes.NewReader([]byte(`{"mdm":"m"}`)))
 			require.NoError(t, err)
 			req.Header = http.Header{"Apns-Topic": {pushTopic}, "Apns-Push-Type": {"mdm"}, "Apns-Priority": {"5"},
-				"Apns-Expiration": {"1900000000"}, "Apns-Id": {"eabeae54-14a8-11e5-b60b-1697f925ec7b"}}
+				"Apns-Expiration": {"4102444800"}, "Apns-Id": {"eabeae54-14a8-11e5-b60b-1697f925ec7b"}}
 			tt.change(req)
 			resp, err := client.Do(req)
 			require.NoError(t, err)
@@ -114,7 +115,7 @@ func TestAPNsRefusesWhatAppleRefuses(t *testing.T) {
 			assert.Contains(t, server.Violations()[before], tt.reason)
 		})
 	}
-	assert.Len(t, server.Pushes(), 2, "those in order alone")
+	assert.Len(t, server.Pushes(), 4, "those in order alone")
 }
 
 func TestAPNsDemandsHTTP2AndACertificate(t *testing.T) {
