@@ -55,7 +55,9 @@ type APNs struct {
 	idle    atomic.Int64   // workers
 	latency atomic.Int64
 	arrived atomic.Uint64 // pushes
-	count   apnsCount
+
+	withheld atomic.Bool // windows
+	count    apnsCount
 
 	mu         sync.Mutex
 	pushes     []apnsRecord // in the order of arrival

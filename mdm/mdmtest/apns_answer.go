@@ -19,8 +19,9 @@ type PushAnswer struct {
 	// answered; what comes later on the connection is not looked at.
 	GoAway       bool
 	GoAwayReason string // in the GOAWAY; "": Shutdown
+	GoAwayCode   uint32 // error code of the GOAWAY (RFC 9113, section 7), as 11 for ENHANCE_YOUR_CALM; 0: NO_ERROR
 
-	// At most one of these, in place of an answer.
+	// At most one of these, in place of an answer. They happen at once: Delay, GoAway and APNs.Latency do nothing with them.
 	Refuse bool // reset the stream with REFUSED_STREAM: the push was not looked at and is recorded nowhere
 	Reset  bool // take the push as Status says, then reset the stream with INTERNAL_ERROR
 	Lose   bool // take the push as Status says, then break the connection

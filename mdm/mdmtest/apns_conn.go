@@ -92,7 +92,6 @@ type apnsConn struct {
 	opening *apnsStream // whose header is being read
 	block   int         // bytes of that header so far
 	highest uint32      // stream
-	owed    int         // bytes of flow control to give back
 
 	mu       sync.Mutex
 	changed  sync.Cond // of what follows
@@ -112,6 +111,9 @@ type apnsConn struct {
 	window   int64
 	initial  int64 // window of a stream
 	frame    int   // bytes of a frame that the client takes
+	owed     int   // bytes of flow control to give back
+	hung     bool
+	held     []func() // to be done when it goes on
 	delayed  apnsDelayed
 	timer    *time.Timer
 }
@@ -209,7 +211,8 @@ func (c *apnsConn) start() {
 	c.writer = http2.NewFramer(&c.out, nil)
 	c.started = true
 	c.announce()
-	_ = c.writer.WriteWindowUpdate(0, apnsWindow-65535)
+	c.owed = apnsWindow - 65535 // what HTTP/2 begins with
+	c.giveBackLocked()
 }
 
 // apnsInput is where the reader reads from. Before it waits, what is queued is written: so answers to what came
@@ -242,6 +245,7 @@ func (c *apnsConn) abandon() {
 	for _, st := range c.streams {
 		c.cancel(st)
 	}
+	c.held = nil
 	if c.timer != nil {
 		c.timer.Stop()
 	}

@@ -26,16 +26,44 @@ func (a *APNs) Freeze() (thaw func()) {
 	return sync.OnceFunc(func() { close(until) })
 }
 
+// Hang makes the connections that are open now answer no push any more, as a front end whose back end hangs: pings and settings
+// are answered, windows are given back, and pushes are not looked at. New connections work. resume has the pushes that
+// wait looked at and answered, but those that the client has given up.
+func (a *APNs) Hang() (resume func()) {
+	var hung []*apnsConn
+	a.each(func(c *apnsConn) {
+		hung = append(hung, c)
+		c.hang()
+	})
+	return sync.OnceFunc(func() {
+		for _, c := range hung {
+			c.resume()
+		}
+	})
+}
+
+// WithholdWindows makes the APNs send no WINDOW_UPDATE any more, so that a client runs out of what it may send: 64 KiB on
+// new connections, up to 1 MiB on others. Or it ends that, and what is owed is given back.
+func (a *APNs) WithholdWindows(withhold bool) {
+	a.withheld.Store(withhold)
+	if !withhold {
+		a.each((*apnsConn).giveBackAll)
+	}
+}
+
 // Disconnect breaks all open connections.
 func (a *APNs) Disconnect() { a.each((*apnsConn).breakOff) }
 
 // GoAwayAll tells all clients with GOAWAY to use their connections no more. Pushes that came before are answered; later
-// ones on those connections are not looked at. "" is Shutdown.
-func (a *APNs) GoAwayAll(reason string) {
+// ones on those connections are not looked at. Connections whose TLS handshake is not done yet are left alone. "" is Shutdown.
+func (a *APNs) GoAwayAll(reason string) { a.GoAwayAllCode(0, reason) }
+
+// GoAwayAllCode is GoAwayAll with an error code of HTTP/2 (RFC 9113, section 7), as 11 for ENHANCE_YOUR_CALM.
+func (a *APNs) GoAwayAllCode(code uint32, reason string) {
 	a.each(func(c *apnsConn) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.goAway(reason)
+		c.goAway(code, reason)
 		c.urgeLocked()
 	})
 }

@@ -10,11 +10,6 @@ import (
 	"golang.org/x/net/http2"
 )
 
-const (
-	apnsWindow    = 1 << 20 // bytes that the client may send on all streams before it hears from us
-	apnsMaxWindow = 1<<31 - 1
-)
-
 // apnsFault is an error of the client that ends the connection.
 type apnsFault struct {
 	code http2.ErrCode
@@ -211,28 +206,28 @@ func (c *apnsConn) onData(f *http2.DataFrame) error {
 	if f.StreamID > c.highest {
 		return apnsFault{http2.ErrCodeProtocol, "DATA on a stream that was not opened"}
 	}
-	if c.owed += int(f.Length); c.owed > apnsWindow {
-		return apnsFault{http2.ErrCodeFlowControl, "more than the window of the connection"}
+	spent, err := c.spend(f.StreamID, int(f.Length))
+	if err != nil {
+		return err
 	}
-	st := c.stream(f.StreamID)
-	if st != nil && st.done {
+	switch st := spent.stream; {
+	case st == nil: // it is over
+	case st.done:
 		c.apns.violate("HTTP/2: DATA after the end of a request")
 		c.reset(st, http2.ErrCodeStreamClosed)
-		st = nil
-	}
-	if st != nil {
+	case spent.full:
+		c.reset(st, http2.ErrCodeFlowControl)
+	default:
 		c.onBody(st, f)
 	}
-	c.giveBack(st)
+	if spent.due {
+		c.giveBack(spent.stream)
+	}
 	return nil
 }
 
 // onBody takes a part of a body. A stream that has had its answer may go on for a while.
 func (c *apnsConn) onBody(st *apnsStream, f *http2.DataFrame) {
-	if st.owed += int(f.Length); st.owed > 65535 {
-		c.reset(st, http2.ErrCodeFlowControl)
-		return
-	}
 	if f.StreamEnded() {
 		c.endRequest(st)
 	}
@@ -256,26 +251,11 @@ func (c *apnsConn) endRequest(st *apnsStream) {
 	st.done = true
 }
 
-// giveBack lets the client send more, in bulk.
-func (c *apnsConn) giveBack(st *apnsStream) {
-	stream := st != nil && st.owed > 65535/2
-	if !stream && c.owed < apnsWindow/2 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if stream && c.streams[st.id] == st {
-		_ = c.writer.WriteWindowUpdate(st.id, uint32(st.owed))
-		st.owed = 0
-	}
-	if c.owed >= apnsWindow/2 {
-		_ = c.writer.WriteWindowUpdate(0, uint32(c.owed))
-		c.owed = 0
-	}
-}
-
 // complete answers a request that was read to its end, or has it taken.
 func (c *apnsConn) complete(st *apnsStream) {
+	if c.hold(st) {
+		return
+	}
 	if st.head.size > apnsMaxHeaders {
 		c.refuse(st, apnsRefuse(http.StatusRequestHeaderFieldsTooLarge, "BadHeaders", "more than %d bytes of headers", apnsMaxHeaders))
 		return

@@ -14,7 +14,6 @@ type apnsStream struct {
 
 	// Of the reader, until the push is taken.
 	body  []byte
-	owed  int  // bytes of flow control to give back
 	large bool // more than a body may be
 	push  Push
 
@@ -25,6 +24,7 @@ type apnsStream struct {
 	// Guarded by the mutex of the connection.
 	done    bool // all of the request was read; the reader reads it without the mutex, being who sets it
 	window  int64
+	owed    int  // bytes of flow control to give back
 	waiting bool // reply is known, and not sent
 	sending bool // rest follows
 	reply   apnsReply
@@ -53,6 +53,9 @@ func (c *apnsConn) reply(st *apnsStream, r apnsReply) {
 	}
 	st.reply = r
 	switch {
+	case c.hung:
+		st.waiting = true
+		c.held = append(c.held, func() { c.replyHeld(st, r) })
 	case r.Stall:
 		st.waiting = true
 	case delay > 0:
@@ -79,14 +82,14 @@ func (c *apnsConn) send(st *apnsStream) {
 		StreamID: st.id, EndHeaders: true, EndStream: len(body) == 0,
 		BlockFragment: apnsAppendHead(block[:0], status, r.id, r.RetryAfter),
 	})
-	goAway, reason := r.GoAway, r.GoAwayReason
+	goAway, code, reason := r.GoAway, r.GoAwayCode, r.GoAwayReason
 	if len(body) == 0 {
 		c.close(st)
 	} else {
 		c.pump(st)
 	}
 	if goAway {
-		c.goAway(reason)
+		c.goAway(code, reason)
 	}
 }
 
@@ -160,7 +163,7 @@ func (c *apnsConn) sendDue() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	for len(c.delayed) > 0 && !c.broken {
+	for len(c.delayed) > 0 && !c.broken && !c.hung {
 		first := c.delayed[0]
 		if first.due.After(now) {
 			c.timer.Reset(first.due.Sub(now))

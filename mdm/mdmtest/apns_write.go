@@ -106,7 +106,7 @@ func (c *apnsConn) setStreams(n int) {
 }
 
 // goAway lets what was begun be answered, and nothing else. The caller holds c.mu.
-func (c *apnsConn) goAway(reason string) {
+func (c *apnsConn) goAway(code uint32, reason string) {
 	if c.away || c.broken || !c.started {
 		return
 	}
@@ -114,7 +114,7 @@ func (c *apnsConn) goAway(reason string) {
 		reason = "Shutdown"
 	}
 	c.away = true
-	_ = c.writer.WriteGoAway(c.last, http2.ErrCodeNo, apnsReason(reason, time.Now()))
+	_ = c.writer.WriteGoAway(c.last, http2.ErrCode(code), apnsReason(reason, time.Now()))
 	c.finishIfDone()
 }
 
