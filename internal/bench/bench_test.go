@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -55,11 +57,39 @@ func TestPushes(t *testing.T) {
 	report, file := filepath.Join(dir, "pushes.md"), filepath.Join(dir, "pushes.json")
 	var out, progress strings.Builder
 	require.Zero(t, run(t.Context(), []string{"-pushes", "-quick", "-markdown", report, "-json", file}, &out, &progress), progress.String())
-	assert.Contains(t, out.String(), "| 50ms | 100 |")
+	assert.Equal(t, 3, strings.Count(out.String(), "| 50ms | 100 |"), "rates, CPU, connections")
+	assert.NotContains(t, out.String(), "NaN")
 	text, err := os.ReadFile(report)
 	require.NoError(t, err)
 	assert.Equal(t, out.String(), string(text))
-	assert.FileExists(t, file)
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var results PushResults
+	require.NoError(t, json.Unmarshal(data, &results))
+	for _, row := range results.Rows {
+		for i, side := range row.Sides {
+			assert.Equal(t, pushNames[i], side.Name)
+			assert.Positive(t, side.Pushes, side.Name)
+			assert.Positive(t, side.Connections, side.Name)
+			assert.Len(t, side.Windows, 1, side.Name)
+		}
+	}
+}
+
+func TestPushRatios(t *testing.T) {
+	side := func(name string, windows ...pushWindow) pushFigures { return pushFigures{Name: name, Windows: windows} }
+	row := pushRow{Latency: 50 * time.Millisecond, Concurrency: 4000, Sides: []pushFigures{
+		side("nanomdm", pushWindow{PerSecond: 100, CPU: 10}, pushWindow{PerSecond: 110, CPU: 11}, pushWindow{PerSecond: 120, CPU: 12}),
+		side("nanomdm-lists", pushWindow{PerSecond: 90, CPU: 1}),
+		side("applemdm", pushWindow{PerSecond: 200, CPU: 5}, pushWindow{PerSecond: 220, CPU: 2.2}, pushWindow{PerSecond: 120, CPU: 3}),
+		side("applemdm-lists", pushWindow{PerSecond: 20_000, CPU: 5}),
+	}}
+	assert.Equal(t, "nanomdm", row.Rival().Name, "by its rate, not by its CPU")
+	assert.Equal(t, "**1.82** (1.00–2.00)", row.TimesRate("applemdm"))
+	assert.Equal(t, "**0.27** (0.20–0.50)", row.TimesCPU("applemdm"))
+	assert.Equal(t, "9 %", row.Side("nanomdm").Spread())
+	assert.Equal(t, "–", row.Side("nanomdm-lists").Spread())
+	assert.Equal(t, "50 %", row.Share("applemdm-lists"), "of 2,000 under way")
 }
 
 func TestOptions(t *testing.T) {

@@ -1,74 +1,56 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
-	"text/template"
 	"time"
 )
 
-// pushRow is a measured setting of the comparison of pushes: one latency, one limit of pushes under way.
-type pushRow struct {
-	Latency     time.Duration `json:"latency"`
-	Concurrency int           `json:"concurrency"`
-	Pushes      int           `json:"pushes"` // in a window
-	Sides       []pushFigures `json:"sides"`
+// pushNames are the sides in the order of the columns.
+var pushNames = []string{"nanomdm", "nanomdm-lists", "applemdm", "applemdm-lists"}
+
+// pushBench compares the sides, with one fake APNs.
+type pushBench struct {
+	sides  map[string]*pushSide // the APNs among them
+	where  string
+	root   []byte
+	rounds int
+	window float64 // seconds, about
 }
 
-// pushFigures are those of one side, medians of the rounds.
-type pushFigures struct {
-	Name      string  `json:"name"`
-	PerSecond float64 `json:"perSecond"`
-	CPU       float64 `json:"cpu"` // microseconds of CPU a push
-}
-
-// PushResults is what the comparison gave.
-type PushResults struct {
-	Machine Machine   `json:"machine"`
-	Rounds  int       `json:"rounds"`
-	Rows    []pushRow `json:"rows"`
-}
-
-// pushNames are the sides in the order of the columns. The first is what others are compared with.
-var pushNames = []string{"nanomdm", "nanomdm-batches", "applemdm"}
-
-// comparePushes pushes through all sides to one fake APNs, in turn.
+// comparePushes pushes through all sides in turn.
 func comparePushes(ctx context.Context, o *options, stderr io.Writer) (_ *PushResults, err error) {
-	rounds := o.rounds
-	if rounds == 0 {
-		rounds = 5
+	b := &pushBench{sides: map[string]*pushSide{}, rounds: o.rounds, window: 3.5}
+	if b.rounds == 0 {
+		b.rounds = 5
 	}
-	seconds, limits, plain := 4., []int{100, 500, 1000, 2000, 4000}, []int{10, 100, 1000}
+	limits, plain := []int{100, 500, 1000, 2000, 4000}, []int{10, 100, 1000}
 	if o.quick {
-		rounds, seconds, limits, plain = 1, 0.2, []int{100}, []int{100}
+		b.rounds, b.window, limits, plain = 1, 0.2, []int{100}, []int{100}
 	}
-	sides := map[string]*pushSide{}
 	defer func() {
-		for _, s := range sides {
+		for _, s := range b.sides {
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	for _, name := range append([]string{"apns"}, pushNames...) {
-		if sides[name], err = startPushSide(ctx, name, stderr); err != nil {
-			return nil, err
-		}
+	if err := b.start(ctx, stderr); err != nil {
+		return nil, err
 	}
-	out := &PushResults{Machine: (&bench{options: o}).describe(ctx), Rounds: rounds}
+	out := &PushResults{Machine: (&bench{options: o}).describe(ctx), Rounds: b.rounds, Window: b.window}
 	for _, c := range plain {
-		out.Rows = append(out.Rows, pushRow{Concurrency: c, Pushes: int(seconds * 5000)})
+		out.Rows = append(out.Rows, pushRow{Concurrency: c})
 	}
 	for _, c := range limits {
-		latency := 50 * time.Millisecond
-		out.Rows = append(out.Rows, pushRow{Latency: latency, Concurrency: c, Pushes: int(seconds * min(float64(c)/latency.Seconds(), 20_000))})
+		out.Rows = append(out.Rows, pushRow{Latency: 50 * time.Millisecond, Concurrency: c})
 	}
 	for i := range out.Rows {
-		if err := measurePushes(ctx, sides, &out.Rows[i], rounds); err != nil {
+		if err := b.measure(ctx, &out.Rows[i]); err != nil {
 			return nil, err
 		}
 		_, _ = fmt.Fprintln(stderr, out.Rows[i].String())
@@ -76,51 +58,103 @@ func comparePushes(ctx context.Context, o *options, stderr io.Writer) (_ *PushRe
 	return out, ctx.Err()
 }
 
-// measurePushes measures one row: after a warm-up, rounds of a window for each side, each round begun by another one.
-func measurePushes(ctx context.Context, sides map[string]*pushSide, row *pushRow, rounds int) error {
-	where, err := sides["apns"].ask(pushOrder{Latency: row.Latency})
+func (b *pushBench) start(ctx context.Context, stderr io.Writer) (err error) {
+	for _, name := range append([]string{"apns"}, pushNames...) {
+		s, err := startPushSide(ctx, name, stderr)
+		if err != nil {
+			return err
+		}
+		b.sides[name] = s
+	}
+	done, err := b.sides["apns"].ask(pushOrder{})
 	if err != nil {
 		return err
 	}
-	rates, cpus := map[string][]float64{}, map[string][]float64{}
-	for round := -1; round < rounds && ctx.Err() == nil; round++ {
-		for i := range pushNames {
-			name := pushNames[(i+max(round, 0))%len(pushNames)]
-			order := pushOrder{APNs: where.APNs, Pushes: row.Pushes, Concurrency: row.Concurrency}
-			if round < 0 {
-				order.Pushes = min(row.Pushes, 2*row.Concurrency)
-			}
-			done, err := pushWindow(sides, name, row.Latency, order)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			if round >= 0 {
-				rates[name] = append(rates[name], float64(order.Pushes)/done.Seconds)
-				cpus[name] = append(cpus[name], done.CPU/float64(order.Pushes)*1e6)
-			}
+	b.where = done.APNs
+	b.root, err = shown(b.where)
+	return err
+}
+
+// measure measures one row: after a calibration of each side, rounds of a window for each, each round begun by another one.
+// Each side connects anew, and has closed its connections before the next row.
+func (b *pushBench) measure(ctx context.Context, row *pushRow) error {
+	row.Sides = make([]pushFigures, len(pushNames))
+	for i, name := range pushNames {
+		row.Sides[i].Name = name
+		if err := b.calibrate(ctx, row, &row.Sides[i]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	for round := 0; round < b.rounds && ctx.Err() == nil; round++ {
+		for i := range pushNames {
+			f := &row.Sides[(i+round)%len(pushNames)]
+			w, err := b.push(row, f, f.Pushes)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.Name, err)
+			}
+			f.Windows = append(f.Windows, w)
+		}
+	}
+	return errors.Join(b.close(ctx), ctx.Err())
+}
+
+// close closes the connections of all sides, and waits until the APNs has none.
+func (b *pushBench) close(ctx context.Context) error {
 	for _, name := range pushNames {
-		row.Sides = append(row.Sides, pushFigures{Name: name, PerSecond: median(rates[name]), CPU: median(cpus[name])})
+		if _, err := b.sides[name].ask(pushOrder{Close: true}); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for range 1000 {
+		done, err := b.sides["apns"].ask(pushOrder{})
+		if err != nil || done.Open == 0 || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("connections are left open")
+}
+
+// calibrate warms a side up, until it is known how many pushes make a window.
+func (b *pushBench) calibrate(ctx context.Context, row *pushRow, f *pushFigures) error {
+	enough := b.window * 0.3 // seconds
+	pushes := 2 * row.Concurrency
+	for ctx.Err() == nil {
+		w, err := b.push(row, f, pushes)
+		if err != nil {
+			return err
+		}
+		if w.Seconds >= enough {
+			whole := math.Ceil(float64(pushes) * b.window / w.Seconds / float64(row.Concurrency))
+			f.Pushes = int(whole) * row.Concurrency // so that the last list is as long as the others
+			break
+		}
+		pushes = int(float64(pushes) * min(max(1.2*enough/w.Seconds, 1.5), 10))
 	}
 	return ctx.Err()
 }
 
-// pushWindow lets one side push. Both it and the APNs must say that all were accepted.
-func pushWindow(sides map[string]*pushSide, name string, latency time.Duration, order pushOrder) (pushDone, error) {
-	before, err := sides["apns"].ask(pushOrder{Latency: latency})
+// push lets one side push. Both it and the APNs must say that all were accepted.
+func (b *pushBench) push(row *pushRow, f *pushFigures, pushes int) (w pushWindow, err error) {
+	latency := pushOrder{Latency: row.Latency}
+	before, err := b.sides["apns"].ask(latency)
 	if err != nil {
-		return before, err
+		return w, err
 	}
-	done, err := sides[name].ask(order)
+	done, err := b.sides[f.Name].ask(pushOrder{APNs: b.where, Root: b.root, Pushes: pushes, Concurrency: row.Concurrency})
 	if err != nil {
-		return done, err
+		return w, err
 	}
-	after, err := sides["apns"].ask(pushOrder{Latency: latency})
-	if err == nil && (done.Accepted != order.Pushes || after.Accepted-before.Accepted != order.Pushes) {
-		err = fmt.Errorf("of %d pushes, it says, %d were accepted, and the APNs says %d", order.Pushes, done.Accepted, after.Accepted-before.Accepted)
+	after, err := b.sides["apns"].ask(latency)
+	if err != nil {
+		return w, err
 	}
-	return done, err
+	if counted := after.Accepted - before.Accepted; done.Accepted != pushes || counted != pushes {
+		return w, fmt.Errorf("of %d pushes, it says, %d were accepted, and the APNs says %d", pushes, done.Accepted, counted)
+	}
+	f.Connections += after.Connections - before.Connections
+	n := float64(pushes)
+	return pushWindow{Seconds: done.Seconds, PerSecond: n / done.Seconds, CPU: done.CPU / n * 1e6, APNs: (after.CPU - before.CPU) / n * 1e6}, nil
 }
 
 // pushSide is a child.
@@ -165,99 +199,4 @@ func (s *pushSide) ask(o pushOrder) (done pushDone, err error) {
 func (s *pushSide) stop() error {
 	_ = s.in.Close()
 	return s.cmd.Wait()
-}
-
-// side returns the figures of a side.
-func (r pushRow) side(name string) pushFigures {
-	for _, f := range r.Sides {
-		if f.Name == name {
-			return f
-		}
-	}
-	return pushFigures{}
-}
-
-// Best is the better of NanoMDM's two columns.
-func (r pushRow) Best() pushFigures {
-	a, b := r.side("nanomdm"), r.side("nanomdm-batches")
-	if b.PerSecond > a.PerSecond {
-		return b
-	}
-	return a
-}
-
-// Ours are the figures of this library.
-func (r pushRow) Ours() pushFigures { return r.side("applemdm") }
-
-// Limit is how many pushes a second the latency allows; 0: it does not limit them.
-func (r pushRow) Limit() float64 {
-	if r.Latency == 0 {
-		return 0
-	}
-	return float64(r.Concurrency) / r.Latency.Seconds()
-}
-
-// String tells of a row in a line.
-func (r pushRow) String() string {
-	return fmt.Sprintf("%v latency, %d under way: NanoMDM %.0f/s, %.1f us; in batches %.0f/s, %.1f us; ours %.0f/s, %.1f us", r.Latency, r.Concurrency,
-		r.side("nanomdm").PerSecond, r.side("nanomdm").CPU, r.side("nanomdm-batches").PerSecond, r.side("nanomdm-batches").CPU, r.Ours().PerSecond, r.Ours().CPU)
-}
-
-var pushReport = template.Must(template.New("pushes").Funcs(template.FuncMap{
-	"side":  func(name string, r pushRow) pushFigures { return r.side(name) },
-	"ratio": func(a, b float64) string { return fmt.Sprintf("%.2f", a/b) },
-	"num":   func(v float64) string { return fmt.Sprintf("%.0f", v) },
-	"us":    func(v float64) string { return fmt.Sprintf("%.1f", v) },
-	"share": func(v, of float64) string {
-		if of == 0 {
-			return "–"
-		}
-		return fmt.Sprintf("%.0f %%", v/of*100)
-	},
-	"pushes": func(r pushRow) string {
-		if r.Latency == 0 {
-			return "none"
-		}
-		return r.Latency.String()
-	},
-}).Parse(`# Pushes, beside NanoMDM's
-
-Written by ` + "`go run . -pushes -markdown …`" + ` in [internal/bench](../internal/bench/README.md): {{.Machine.Date}}, {{.Machine.CPU}}, {{.Machine.Cores}} cores,
-{{.Machine.OS}}, {{.Machine.Go}}, NanoMDM {{.Machine.NanoMDM}}, commit {{.Machine.Commit}}. Medians of {{.Rounds}} rounds in one run, around all sides.
-
-One fake APNs in a process of its own, HTTP/2 over TLS, takes the pushes of each side in turn; it and the side must agree that
-every push was accepted. *Under way* is the limit of pushes at a time. CPU is that of the pushing process, for each push.
-NanoMDM's provider starts a goroutine for each push of a list, whatever its option for workers says, the default of 5 included;
-so it is measured in two ways: *callers* are as many goroutines as there may be pushes under way, each with one push at a time,
-which keeps it busiest; *lists* are as its own service calls it, each as long as there may be pushes under way.
-
-| latency | under way | NanoMDM, callers /s | µs CPU | NanoMDM, lists /s | µs CPU | applemdm /s | µs CPU | × rate | × CPU | of what latency allows |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
-{{range .Rows}}| {{pushes .}} | {{.Concurrency}} | {{num (side "nanomdm" .).PerSecond}} | {{us (side "nanomdm" .).CPU}} | {{num (side "nanomdm-batches" .).PerSecond}} | {{us (side "nanomdm-batches" .).CPU}} | {{num .Ours.PerSecond}} | {{us .Ours.CPU}} | **{{ratio .Ours.PerSecond .Best.PerSecond}}** | **{{ratio .Ours.CPU .Best.CPU}}** | {{share .Ours.PerSecond .Limit}} |
-{{end}}
-× rate and × CPU are to the better of NanoMDM's two. The fake APNs has a share of the machine, too: what it costs limits both.
-`))
-
-// renderPushes writes the report, and the files that were asked for.
-func renderPushes(r *PushResults, o *options, stdout io.Writer) error {
-	var text bytes.Buffer
-	if err := pushReport.Execute(&text, r); err != nil {
-		return err
-	}
-	if _, err := stdout.Write(text.Bytes()); err != nil {
-		return err
-	}
-	if o.markdown != "" {
-		if err := os.WriteFile(o.markdown, text.Bytes(), 0o644); err != nil {
-			return err
-		}
-	}
-	if o.json == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(o.json, append(data, '\n'), 0o644)
 }
