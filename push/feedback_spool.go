@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"sync"
@@ -34,8 +33,8 @@ func (s *feedbackSpool) fill(ctx context.Context, conn net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := conn.Read(buf)
-		if ended := ctx.Err(); err != nil && err != io.EOF && ended != nil {
-			err = fmt.Errorf("%w: %w", ended, err) // why the connection was closed
+		if ended := ctx.Err(); err != nil && ended != nil {
+			err = fmt.Errorf("%w: %v", ended, err) // why the connection was closed; io.EOF, too, may be the answer to that
 		}
 		if !s.put(buf[:n], err) {
 			return
