@@ -232,6 +232,7 @@ func (c *Conn) fail(err error) {
 		c.mu.Unlock()
 		return
 	}
+	c.out.discard()
 	if code, ok := codeOf(err); ok {
 		c.out.goAway(code)
 	}

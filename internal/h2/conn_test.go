@@ -319,3 +319,46 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	}
 	noLeak(t)
 }
+
+// What is reported untouched when the connection ends is not written any more.
+func TestWhatIsUntouchedIsNeverWritten(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := New(ours, Config{})
+	read := http2.NewFramer(theirs, theirs)
+	_, err := io.ReadFull(theirs, make([]byte, len(http2.ClientPreface)))
+	require.NoError(t, err)
+	go func() { _ = http2.NewFramer(theirs, nil).WriteSettings(streams(100)) }()
+	for range 3 { // settings, a window and an acknowledgment; then the peer reads no more
+		_, err = read.ReadFrame()
+		require.NoError(t, err)
+	}
+	var all []*receiver
+	for range 20 {
+		_, r := begin(t, c, "x")
+		all = append(all, r)
+		if len(all) == 1 { // the writer is stuck with the first
+			require.Eventually(t, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.out.handed == c.out.total }, 20*time.Second, time.Millisecond)
+		}
+	}
+	require.NoError(t, read.WriteRawFrame(http2.FrameData, 0, 0, []byte("of no stream")))
+	untouched := map[uint32]bool{}
+	for i, r := range all {
+		_, err := r.wait(t)
+		if errors.Is(err, ErrUntouched) {
+			untouched[uint32(2*i+1)] = true
+		}
+	}
+	assert.NotEmpty(t, untouched)
+	away := false
+	for {
+		f, err := read.ReadFrame()
+		if err != nil {
+			break
+		}
+		away = away || f.Header().Type == http2.FrameGoAway
+		assert.False(t, untouched[f.Header().StreamID], "%v was written", f)
+	}
+	assert.True(t, away, "the peer is told")
+}

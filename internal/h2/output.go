@@ -14,6 +14,7 @@ type output struct {
 	control int    // bytes of waiting that reply to control frames
 	total   uint64 // bytes that there ever were
 	handed  uint64 // bytes of them that were taken to be written
+	hello   int    // bytes of the preface, with which they begin
 	framer  *http2.Framer
 	encoder *hpack.Encoder
 	block   bytes.Buffer
@@ -38,6 +39,14 @@ func (o *output) take(empty []byte) []byte {
 	return b
 }
 
+// discard drops what was not taken, so that it will not be written. Only whole frames are; the preface is none.
+func (o *output) discard() {
+	if o.handed > 0 {
+		o.hello = 0
+	}
+	o.waiting, o.control = o.waiting[:o.hello], 0
+}
+
 // The framer's errors are about arguments that do not occur here.
 
 func (o *output) preface() {
@@ -45,6 +54,7 @@ func (o *output) preface() {
 	_ = o.framer.WriteSettings(http2.Setting{ID: http2.SettingEnablePush, Val: 0},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeaderList})
 	_ = o.framer.WriteWindowUpdate(0, connWindow-(64<<10-1))
+	o.hello = len(o.waiting)
 }
 
 func (o *output) headers(id uint32, fields []hpack.HeaderField, end bool, maxFrame int) {
