@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,10 @@ type Conn struct {
 	streams map[uint32]*stream
 	next    uint32    // stream
 	blocked []*stream // whose body waits for a window, in order
+	stale   int       // of them, those that have ended
+	muted   int       // streams that nobody waits for, and that the peer was not told of yet
+	resets  int       // of requests that were given up, in the time of PingInterval
+	lost    int       // requests that may have been processed when the connection ended
 	out     output
 	peer    peer
 	owed    int // bytes of the peer's window to give back
@@ -60,7 +65,9 @@ type stream struct {
 	start   uint64 // where it begins in all that is written
 	window  int64
 	pending []byte // of the body, not written yet
-	read    int    // bytes of DATA frames
+	blocked bool   // in Conn.blocked
+	muted   bool
+	read    int // bytes of DATA frames
 	answer  Answer
 	ended   bool
 }
@@ -70,6 +77,7 @@ func New(nc net.Conn, config Config) *Conn {
 	config.Streams = orDefault(config.Streams, 1000)
 	config.PingInterval = orDefault(config.PingInterval, 15*time.Second)
 	config.PingTimeout = orDefault(config.PingTimeout, 10*time.Second)
+	config.WriteTimeout = orDefault(config.WriteTimeout, 10*time.Second)
 	if config.Changed == nil {
 		config.Changed = func() {}
 	}
@@ -99,20 +107,26 @@ func New(nc net.Conn, config Config) *Conn {
 func (c *Conn) Start(fields []hpack.HeaderField, body []byte, to Receiver) (uint32, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	size := listSize(fields)
 	switch {
 	case !c.open():
 		return 0, wrap(ErrClosed, c.reason())
-	case listSize(fields) > uint64(c.peer.list) || len(body) > maxRequest:
-		return 0, fmt.Errorf("%w: %d and %d bytes", ErrTooLarge, listSize(fields), len(body))
+	case size > uint64(c.peer.list) && size <= usualList:
+		return 0, fmt.Errorf("%w: %d bytes, not %d", ErrNarrow, c.peer.list, size)
+	case size > uint64(c.peer.list) || len(body) > maxRequest:
+		return 0, fmt.Errorf("%w: %d and %d bytes", ErrTooLarge, size, len(body))
 	case !c.room() || c.peer.window < int64(len(body)):
 		return 0, ErrFull
+	}
+	if len(c.streams) == 0 {
+		c.probe()
 	}
 	s := &stream{id: c.next, to: to, start: c.out.total, window: c.peer.initial, pending: body}
 	c.next += 2
 	c.streams[s.id] = s
 	c.out.headers(s.id, fields, len(body) == 0, c.peer.frame)
 	if !c.send(s) {
-		s.pending = append([]byte(nil), s.pending...)
+		s.pending, s.blocked = append([]byte(nil), s.pending...), true
 		c.blocked = append(c.blocked, s)
 	}
 	return s.id, nil
@@ -121,21 +135,35 @@ func (c *Conn) Start(fields []hpack.HeaderField, body []byte, to Receiver) (uint
 // Flush makes what was started go out.
 func (c *Conn) Flush() { c.signal() }
 
-// Cancel gives up a request: its Receiver gets ErrCanceled unless it got something else already.
+// Cancel gives up a request: its Receiver gets ErrCanceled unless it got something else already. Peers take many resets
+// for an attack: when there are, further streams stay in use until they are answered, or reset later.
 func (c *Conn) Cancel(id uint32) {
 	c.mu.Lock()
 	s := c.streams[id]
-	if s != nil {
-		c.remove(s)
-		c.out.reset(id, http2.ErrCodeCancel)
-		c.finish()
+	if s == nil || s.muted {
+		c.mu.Unlock()
+		return
 	}
+	ended := *s
+	s.to, s.answer = nil, Answer{}
+	c.cancel(s)
+	c.finish()
 	c.mu.Unlock()
-	if s != nil {
-		c.signal()
-		s.end(ErrCanceled)
-		c.config.Changed()
+	c.signal()
+	ended.end(ErrCanceled)
+	c.config.Changed()
+}
+
+// cancel resets s, or lets it wait for that. The caller holds c.mu.
+func (c *Conn) cancel(s *stream) {
+	if c.resets < maxResets || len(s.pending) > 0 {
+		c.resets++
+		c.remove(s)
+		c.out.reset(s.id, http2.ErrCodeCancel)
+		return
 	}
+	s.muted = true
+	c.muted++
 }
 
 // Close lets no more requests start, and closes the connection as soon as those in flight are answered.
@@ -154,6 +182,7 @@ func (c *Conn) Load() Load {
 	defer c.mu.Unlock()
 	return Load{
 		InFlight: len(c.streams), Limit: c.limit(), Settled: c.peer.settled, Open: c.open(), Room: c.open() && c.room(),
+		Breaking: c.broken != nil && c.err == nil, Lost: c.lost,
 	}
 }
 
@@ -196,11 +225,21 @@ func (c *Conn) room() bool {
 func (c *Conn) remove(s *stream) {
 	delete(c.streams, s.id)
 	s.ended, s.pending = true, nil
+	if s.muted {
+		c.muted--
+	}
+	if s.blocked {
+		c.stale++
+	}
+	if c.stale > len(c.blocked)/2 {
+		c.blocked = slices.DeleteFunc(c.blocked, func(s *stream) bool { return s.ended })
+		c.stale = 0
+	}
 }
 
 // finish ends a connection that is used up when its last request is answered.
 func (c *Conn) finish() {
-	if len(c.streams) > 0 || c.err != nil || !c.closing && c.away == nil && c.next <= maxStream {
+	if len(c.streams) > c.muted || c.err != nil || !c.closing && c.away == nil && c.next <= maxStream {
 		return
 	}
 	if c.away == nil {
@@ -215,14 +254,19 @@ func (c *Conn) stop(err error) {
 	close(c.dead)
 }
 
-// end tells the receiver. It is called with nothing locked, after remove.
+// end tells the receiver, and forgets it. It is called with nothing locked, after remove.
 func (s *stream) end(err error) {
-	if s.answer.Status != 0 {
+	to, answer := s.to, s.answer
+	s.to, s.answer = nil, Answer{}
+	switch {
+	case to == nil: // given up before
+		return
+	case answer.Status != 0:
 		err = nil
-	} else if err == nil {
+	case err == nil:
 		err = ErrMalformed
 	}
-	s.to.Answered(s.answer, err)
+	to.Answered(answer, err)
 }
 
 // fail ends the connection and what is in flight.
@@ -242,6 +286,11 @@ func (c *Conn) fail(err error) {
 	all := c.streams
 	c.streams, c.blocked = nil, nil
 	handed := c.out.handed
+	for _, s := range all {
+		if s.start < handed && !s.muted && s.answer.Status == 0 {
+			c.lost++
+		}
+	}
 	c.stop(err)
 	c.mu.Unlock()
 	_ = c.nc.SetWriteDeadline(time.Now().Add(lastWrite))

@@ -12,6 +12,7 @@ var (
 	ErrFull     = errors.New("h2: the connection has no room for a request now") // Changed will be called
 	ErrClosed   = errors.New("h2: the connection takes no more requests")
 	ErrTooLarge = errors.New("h2: the request is too large") // header list and body; the peer may limit the former
+	ErrNarrow   = errors.New("h2: the peer takes no request of a usual size")
 )
 
 // What a Receiver gets. They wrap the cause, where there is one.

@@ -90,6 +90,31 @@ func TestAnAnswerBeforeTheBodyIsSent(t *testing.T) {
 	s.sync() // nothing is sent on it
 }
 
+// A peer with no windows that answers early, or never: what has ended is not kept.
+func TestRequestsThatEndedAreNotKept(t *testing.T) {
+	t.Parallel()
+	c, s := dial(t, Config{}, streams(10), window(0))
+	waiting, _ := begin(t, c, "abc")
+	for n := range 300 {
+		id, r := begin(t, c, "abc")
+		if n%2 == 0 {
+			c.Cancel(id)
+		} else {
+			s.headers(id, true, ":status", "413")
+		}
+		_, _ = r.wait(t)
+	}
+	s.sync()
+	c.mu.Lock()
+	kept := len(c.blocked)
+	require.Contains(t, c.blocked, c.streams[waiting])
+	for _, s := range c.blocked {
+		assert.True(t, !s.ended || s.to == nil)
+	}
+	c.mu.Unlock()
+	assert.LessOrEqual(t, kept, 2)
+}
+
 func TestOfAnEndlessBodyTheBeginningIsKept(t *testing.T) {
 	t.Parallel()
 	c, s := dial(t, Config{}, streams(10))

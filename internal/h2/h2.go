@@ -16,15 +16,18 @@ import (
 const (
 	maxHeaderList = 16 << 10  // bytes of an answer's header list
 	maxRequest    = 32 << 10  // bytes of a request's body
+	usualList     = 2 << 10   // bytes of a header list that any peer should take
 	maxBody       = 4 << 10   // bytes of an answer's body that are kept; the stream is given up at more
 	maxControl    = 16 << 10  // bytes of replies to control frames that wait to be written
 	maxWaiting    = 256 << 10 // bytes that wait to be written before requests must wait, too
 	maxFrames     = 10_000    // frames without an answer, and in the time of PingInterval
+	maxResets     = 100       // requests that are given up and reset, in the time of PingInterval
 	maxEnded      = 64        // requests that end before Changed is called
 	maxBlock      = 256 << 10 // bytes of one frame with its continuations
 	maxDebug      = 1 << 10   // bytes of a GOAWAY's debug data that are kept
 	tableSize     = 4 << 10   // bytes of HPACK's dynamic tables, the default of HTTP/2
 	readFrame     = 16 << 10  // bytes of a frame that the peer may send, the default of HTTP/2
+	idlePing      = time.Hour // how long the peer may be silent while nothing waits, as Apple advises
 	streamWindow  = 64<<10 - 1
 	connWindow    = 1 << 20 // bytes of answers that the peer may have under way
 	maxStream     = 1<<31 - 1
@@ -33,12 +36,13 @@ const (
 // Config sets up a Conn. Its zero fields take the defaults given.
 type Config struct {
 	Streams      int           // requests in flight that are allowed, even if the peer allows more; 0: 1000
-	PingInterval time.Duration // how long the peer may be silent before it is asked for a sign of life; 0: 15 s
-	PingTimeout  time.Duration // how long it may then be silent before the connection is given up, and how long a write may take; 0: 10 s
+	PingInterval time.Duration // how long the peer may be silent while requests wait before it is asked for a sign of life; 0: 15 s
+	PingTimeout  time.Duration // how long it may then be silent before the connection is given up; 0: 10 s
+	WriteTimeout time.Duration // how long a write may take; 0: 10 s
 
 	// Changed is called after something has changed that may let requests start, or keep them from it: requests ended,
 	// the peer allows more or fewer, the connection is used up. Many changes may be one call. It is called by the Conn's
-	// own goroutines and by Cancel, Close and Flush, with nothing locked; it must not block.
+	// own goroutines and by Cancel and Close, with nothing locked; it must not block.
 	Changed func()
 }
 
@@ -73,6 +77,8 @@ type Load struct {
 	Settled  bool // the peer has told its limit
 	Room     bool // another may start now
 	Open     bool // others may start, now or when those in flight are answered
+	Breaking bool // the connection broke, and why is not known yet
+	Lost     int  // requests that may have been processed when the connection ended
 }
 
 func orDefault[T int | time.Duration](v, def T) T {

@@ -77,7 +77,7 @@ func TestMalformedFramesEndTheConnection(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c, s := dial(t, Config{PingTimeout: time.Second}, streams(10))
+			c, s := dial(t, Config{WriteTimeout: time.Second}, streams(10))
 			_, r := begin(t, c, "x")
 			s.request()
 			tt.write(s)

@@ -112,10 +112,10 @@ func (c *Conn) send(s *stream) bool {
 func (c *Conn) unblock() {
 	still := c.blocked[:0]
 	for _, s := range c.blocked {
-		if !s.ended && !c.send(s) {
+		if s.blocked = !s.ended && !c.send(s); s.blocked {
 			still = append(still, s)
 		}
 	}
 	clear(c.blocked[len(still):])
-	c.blocked = still
+	c.blocked, c.stale = still, 0
 }

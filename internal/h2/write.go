@@ -2,6 +2,8 @@ package h2
 
 import (
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 const (
@@ -52,7 +54,7 @@ func (c *Conn) write(b []byte, over bool) error {
 	if len(b) == 0 {
 		return nil
 	}
-	limit := c.config.PingTimeout
+	limit := c.config.WriteTimeout
 	if over {
 		limit = min(limit, lastWrite)
 	}
@@ -74,12 +76,13 @@ func (c *Conn) stuck(err error) {
 func (c *Conn) tick() {
 	c.frames.Store(0)
 	now := time.Now()
-	heard := c.born.Add(time.Duration(c.heard.Load()))
+	heard := c.lastHeard()
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
 		return
 	}
+	changed := c.resetMuted()
 	if !c.pinged.IsZero() && heard.After(c.pinged) {
 		c.pinged = time.Time{}
 	}
@@ -89,12 +92,10 @@ func (c *Conn) tick() {
 		if silent = now.Sub(c.pinged) >= c.config.PingTimeout; !silent {
 			c.timer.Reset(c.config.PingTimeout - now.Sub(c.pinged))
 		}
-	case now.Sub(heard) >= c.config.PingInterval:
-		c.pinged = now
-		c.out.ping()
-		c.timer.Reset(c.config.PingTimeout)
+	case now.Sub(heard) >= c.patience():
+		c.ask(now)
 	default:
-		c.timer.Reset(c.config.PingInterval - now.Sub(heard))
+		c.timer.Reset(min(c.config.PingInterval, c.patience()-now.Sub(heard)))
 	}
 	c.mu.Unlock()
 	if silent {
@@ -102,4 +103,48 @@ func (c *Conn) tick() {
 		return
 	}
 	c.signal()
+	if changed {
+		c.config.Changed()
+	}
+}
+
+func (c *Conn) lastHeard() time.Time { return c.born.Add(time.Duration(c.heard.Load())) }
+
+// patience is how long the peer may be silent. This and the following are called with c.mu held.
+func (c *Conn) patience() time.Duration {
+	if len(c.streams) == 0 {
+		return max(idlePing, c.config.PingInterval)
+	}
+	return c.config.PingInterval
+}
+
+// ask asks the peer for a sign of life.
+func (c *Conn) ask(now time.Time) {
+	c.pinged = now
+	c.out.ping()
+	c.timer.Reset(c.config.PingTimeout)
+}
+
+// probe asks a peer that was silent while nothing waited, before something does.
+func (c *Conn) probe() {
+	now := time.Now()
+	if c.pinged.IsZero() && now.Sub(c.lastHeard()) >= c.config.PingInterval {
+		c.ask(now)
+	}
+}
+
+// resetMuted tells the peer of streams that were given up, some at a time, and reports whether there were any.
+func (c *Conn) resetMuted() bool {
+	c.resets = 0
+	if c.muted == 0 {
+		return false
+	}
+	for _, s := range c.streams {
+		if s.muted && c.resets < maxResets {
+			c.resets++
+			c.remove(s)
+			c.out.reset(s.id, http2.ErrCodeCancel)
+		}
+	}
+	return true
 }
