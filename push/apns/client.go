@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -51,9 +52,10 @@ type Client struct {
 	Expiration   time.Duration                         // how long APNs keeps a push for a device that is off; 0: 7 days, Apple allows up to 30
 	Concurrency  int                                   // pushes in flight, of all calls together, about 1 KB of memory each; 0: 1000
 	Timeout      time.Duration                         // of one push, its repetition included; 0: 30 s
-	PingInterval time.Duration                         // how long a connection may be silent before it is probed; it is given up after 10 s more, or as long if that is less; 0: 15 s
+	PingInterval time.Duration                         // how long a connection may be silent while pushes wait on it before it is probed; it is given up after 10 s more, or as long if that is less; 0: 15 s
 	Proxy        func(*http.Request) (*url.URL, error) // schemes http, https, socks5 and socks5h; nil: http.ProxyFromEnvironment
-	RootCAs      *x509.CertPool                        // whom to trust as APNs, and as an https proxy; nil: the system's roots
+	RootCAs      *x509.CertPool                        // whom to trust as APNs; nil: the system's roots
+	ProxyRootCAs *x509.CertPool                        // whom to trust as an https proxy; nil: the system's roots
 	Clock        func() time.Time                      // nil: time.Now
 
 	// Connections is how many connections there may be for a topic. A further one is made only when pushes wait although
@@ -73,6 +75,7 @@ type Client struct {
 
 	once  sync.Once
 	slots slots
+	asked atomic.Uint64 // for certificates, how often
 	mu    sync.Mutex
 	links map[string]*link // by topic
 }
@@ -121,7 +124,7 @@ func (c *Client) endpoint() (endpoint, error) {
 		host = Production
 	}
 	u, err := url.Parse(host)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || !bare(u) {
 		return endpoint{}, mdm.Errorf(mdm.Internal, op, "Client.Host is not of the form https://host")
 	}
 	port := u.Port()
@@ -129,6 +132,11 @@ func (c *Client) endpoint() (endpoint, error) {
 		port = "443"
 	}
 	return endpoint{addr: net.JoinHostPort(u.Hostname(), port), host: u.Host, name: u.Hostname()}, nil
+}
+
+// bare reports whether u names a host and nothing in it.
+func bare(u *url.URL) bool {
+	return (u.Path == "" || u.Path == "/") && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }
 
 // doubt puts off the verdict on a token that is new.

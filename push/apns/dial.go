@@ -3,6 +3,7 @@ package apns
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -17,13 +18,14 @@ const dialTimeout = 10 * time.Second // to connect, and as long for the handshak
 
 // dialer makes connections to APNs.
 type dialer struct {
-	to    endpoint
-	proxy func(*http.Request) (*url.URL, error)
-	tls   *tls.Config
+	to         endpoint
+	proxy      func(*http.Request) (*url.URL, error)
+	proxyRoots *x509.CertPool
+	tls        *tls.Config
 }
 
 func (c *Client) newDialer(cert push.Certificate, to endpoint) dialer {
-	d := dialer{to: to, proxy: c.Proxy, tls: &tls.Config{
+	d := dialer{to: to, proxy: c.Proxy, proxyRoots: c.ProxyRootCAs, tls: &tls.Config{
 		Certificates: []tls.Certificate{cert.TLS},
 		RootCAs:      c.RootCAs,
 		ServerName:   to.name,
@@ -31,7 +33,7 @@ func (c *Client) newDialer(cert push.Certificate, to endpoint) dialer {
 		MinVersion:   tls.VersionTLS12,
 	}}
 	if d.proxy == nil {
-		d.proxy = http.ProxyFromEnvironment
+		d.proxy = environment
 	}
 	return d
 }
@@ -39,11 +41,9 @@ func (c *Client) newDialer(cert push.Certificate, to endpoint) dialer {
 var errProtocol = errors.New("the server does not speak HTTP/2")
 
 func (d *dialer) dial(ctx context.Context) (*tls.Conn, error) {
-	proxy, err := d.proxy((&http.Request{
-		Method: http.MethodPost, URL: &url.URL{Scheme: "https", Host: d.to.host, Path: "/"}, Host: d.to.host, Header: http.Header{},
-	}).WithContext(ctx))
+	proxy, err := d.choose(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, err
 	}
 	var conn net.Conn
 	if proxy == nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/gomdm/applemdm/push"
 )
 
+const remoteError = "remote error" // crypto/tls's word for an alert that the peer sent
+
 // certificateRefused reports whether err is the peer's TLS alert about our certificate (RFC 8446, section 6.2), which
 // with TLS 1.3 arrives after the handshake, or the reason that APNs gave when it closed the connection.
 func certificateRefused(err error) bool {
@@ -17,8 +19,11 @@ func certificateRefused(err error) bool {
 		o, _ := reasonOf(away).Outcome()
 		return o == push.BadCertificate
 	}
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
+	if _, proxy := errors.AsType[*proxyError](err); proxy {
+		return false
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != remoteError {
 		return false
 	}
 	alert := reflect.ValueOf(op.Err) // crypto/tls does not export the type of its alerts, an uint8

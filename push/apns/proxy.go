@@ -18,29 +18,65 @@ import (
 
 const maxProxyAnswer = 16 << 10 // bytes
 
+// proxyError is an error of the way to the proxy. What it says of certificates is not about ours.
+type proxyError struct{ err error }
+
+func (e *proxyError) Error() string { return "proxy: " + e.err.Error() }
+func (e *proxyError) Unwrap() error { return e.err }
+
+// proxyConn marks what the TLS of the proxy says later.
+type proxyConn struct{ net.Conn }
+
+func (c proxyConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, markProxy(err)
+}
+
+func (c proxyConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, markProxy(err)
+}
+
+func markProxy(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == remoteError {
+		return &proxyError{err}
+	}
+	return err
+}
+
 // through connects by way of a proxy. Errors do not have its password.
 func (d *dialer) through(ctx context.Context, u *url.URL) (net.Conn, error) {
+	conn, err := d.tunnel(ctx, u)
+	if err != nil {
+		return nil, &proxyError{err}
+	}
+	return conn, nil
+}
+
+func (d *dialer) tunnel(ctx context.Context, u *url.URL) (net.Conn, error) {
 	switch u.Scheme {
 	case "socks5", "socks5h":
 		return d.socks(ctx, u)
 	case "http", "https":
 	default:
-		return nil, fmt.Errorf("proxy: %q is no kind of proxy that is known", u.Scheme)
+		return nil, fmt.Errorf("%q is no kind of proxy that is known", u.Scheme)
 	}
 	conn, err := direct().DialContext(ctx, "tcp", proxyAddr(u))
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, err
 	}
 	if u.Scheme == "https" {
-		if conn, err = handshake(ctx, conn, &tls.Config{
-			RootCAs: d.tls.RootCAs, ServerName: u.Hostname(), MinVersion: tls.VersionTLS12,
-		}, false); err != nil {
-			return nil, fmt.Errorf("proxy: %w", err)
+		secure, err := handshake(ctx, conn, &tls.Config{
+			RootCAs: d.proxyRoots, ServerName: u.Hostname(), MinVersion: tls.VersionTLS12,
+		}, false)
+		if err != nil {
+			return nil, err
 		}
+		conn = proxyConn{secure}
 	}
 	if err := connect(ctx, conn, d.to.addr, u.User); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, err
 	}
 	return conn, nil
 }
@@ -97,15 +133,59 @@ func (d *dialer) socks(ctx context.Context, u *url.URL) (net.Conn, error) {
 	defer cancel()
 	by, err := proxy.SOCKS5("tcp", proxyAddr(u), auth, direct())
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, err
 	}
 	contextual, ok := by.(proxy.ContextDialer)
 	if !ok {
-		return nil, errors.New("proxy: SOCKS cannot be canceled")
+		return nil, errors.New("SOCKS cannot be canceled")
 	}
-	conn, err := contextual.DialContext(ctx, "tcp", d.to.addr)
+	return contextual.DialContext(ctx, "tcp", d.to.addr)
+}
+
+// choose asks which proxy to take, if any. It gives up a callback that does not return.
+func (d *dialer) choose(ctx context.Context) (*url.URL, error) {
+	type answer struct {
+		proxy *url.URL
+		err   error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				answered <- answer{err: fmt.Errorf("panic: %v", p)}
+			}
+		}()
+		proxy, err := d.proxy((&http.Request{
+			Method: http.MethodPost, URL: &url.URL{Scheme: "https", Host: d.to.host, Path: "/"}, Host: d.to.host, Header: http.Header{},
+		}).WithContext(ctx))
+		answered <- answer{proxy, err}
+	}()
+	select {
+	case a := <-answered:
+		if a.err != nil {
+			return nil, &proxyError{withoutURL(a.err)}
+		}
+		return a.proxy, nil
+	case <-ctx.Done():
+		return nil, &proxyError{context.Cause(ctx)}
+	}
+}
+
+// withoutURL leaves out the URL that an error quotes, which may have a password.
+func withoutURL(err error) error {
+	if parse, ok := errors.AsType[*url.Error](err); ok {
+		return parse.Err
+	}
+	return err
+}
+
+var errEnvironment = errors.New("the environment names one that is no URL")
+
+// environment is http.ProxyFromEnvironment, whose error quotes what it cannot read.
+func environment(r *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(r)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, errEnvironment
 	}
-	return conn, nil
+	return u, nil
 }

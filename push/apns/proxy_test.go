@@ -1,6 +1,8 @@
 package apns_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"io"
 	"log"
@@ -24,10 +26,14 @@ import (
 // proxied is a client that takes the proxy at raw.
 func proxied(t *testing.T, raw string) (*mdmtest.APNs, *apns.Client) {
 	server, c := fixture(t)
+	c.Proxy = http.ProxyURL(mustParse(t, raw))
+	return server, c
+}
+
+func mustParse(t *testing.T, raw string) *url.URL {
 	u, err := url.Parse(raw)
 	require.NoError(t, err)
-	c.Proxy = http.ProxyURL(u)
-	return server, c
+	return u
 }
 
 func TestAProxyByTLSWithAPassword(t *testing.T) {
@@ -45,8 +51,13 @@ func TestAProxyByTLSWithAPassword(t *testing.T) {
 
 	c = client(t, server, certificate(t, topic))
 	c.RootCAs.AddCert(proxy.Certificate())
-	u, err := url.Parse(proxy.URL)
-	require.NoError(t, err)
+	c.Proxy = http.ProxyURL(mustParse(t, proxy.URL))
+	require.ErrorContains(t, one(t, c).Err, "proxy: TLS", "who is trusted as APNs is not trusted as a proxy")
+
+	c = client(t, server, certificate(t, topic))
+	c.ProxyRootCAs = x509.NewCertPool()
+	c.ProxyRootCAs.AddCert(proxy.Certificate())
+	u := mustParse(t, proxy.URL)
 	u.User = url.UserPassword("me", "pass:word")
 	c.Proxy = http.ProxyURL(u)
 	allDelivered(t, c, 5)
@@ -56,6 +67,37 @@ func TestAProxyByTLSWithAPassword(t *testing.T) {
 	r.Header.Set("Authorization", r.Header.Get("Proxy-Authorization"))
 	user, password, _ := r.BasicAuth()
 	assert.Equal(t, []string{"me", "pass:word"}, []string{user, password})
+}
+
+// What a proxy thinks of certificates is not about the push certificate.
+func TestAProxyThatWantsACertificate(t *testing.T) {
+	t.Parallel()
+	for name, version := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := httptest.NewUnstartedServer(http.NotFoundHandler())
+			proxy.Config.ErrorLog = log.New(io.Discard, "", 0)
+			proxy.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: version}
+			proxy.StartTLS()
+			defer proxy.Close()
+			_, c := proxied(t, proxy.URL)
+			c.ProxyRootCAs = x509.NewCertPool()
+			c.ProxyRootCAs.AddCert(proxy.Certificate())
+			r := one(t, c)
+			assert.Equal(t, push.Unsent, r.Outcome)
+			require.ErrorContains(t, r.Err, "remote error: tls")
+		})
+	}
+}
+
+func TestAProxyFunctionThatFails(t *testing.T) {
+	t.Parallel()
+	_, c := fixture(t)
+	c.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://me:secret@host:port%") }
+	r := one(t, c)
+	assert.Equal(t, push.Unsent, r.Outcome)
+	require.ErrorContains(t, r.Err, "proxy")
+	assert.NotContains(t, r.Err.Error(), "secret")
 }
 
 func TestWhatProxiesRefuse(t *testing.T) {

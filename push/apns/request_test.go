@@ -105,7 +105,8 @@ func TestConfigurationErrors(t *testing.T) {
 	_, err := new(apns.Client).Push(bg, targets(1))
 	require.ErrorContains(t, err, "Client.Certificates is required")
 	assert.Equal(t, mdm.Internal, mdm.CodeOf(err))
-	for _, host := range []string{"api.push.apple.com", "http://localhost", "https://", "https://user:secret@host", "https://%"} {
+	for _, host := range []string{"api.push.apple.com", "http://localhost", "https://", "https://user:secret@host", "https://%",
+		"https://host/3/device", "https://host?x", "https://host?", "https://host#x"} {
 		c := &apns.Client{Certificates: push.Fixed(), Host: host}
 		_, err := c.Push(bg, targets(1))
 		require.ErrorContains(t, err, "Client.Host", host)
@@ -179,10 +180,11 @@ func TestCancelation(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	server, c := fixture(t)
-	c.Timeout = 50 * time.Millisecond
+	allDelivered(t, c, 1) // the connection is there
+	c.Timeout = 200 * time.Millisecond
 	server.Queue(mdmtest.PushAnswer{Stall: true})
 	r := one(t, c)
 	assert.Equal(t, push.Retry, r.Outcome)
 	require.ErrorIs(t, r.Err, context.DeadlineExceeded)
-	assert.Len(t, server.Pushes(), 1, "a timeout is not repeated in the same call")
+	assert.Len(t, server.Pushes(), 2, "a timeout is not repeated in the same call")
 }
