@@ -1,8 +1,11 @@
 package apns_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -100,7 +103,7 @@ func TestBadCertificatesAreFoundBeforeTheyAreUsed(t *testing.T) {
 		{"none and no error", &shelf{}, 0, push.BadCertificate},
 		{"unreadable in the store", &shelf{err: mdm.Errorf(mdm.Malformed, "test", "bad")}, 0, push.BadCertificate},
 		{"expired", &shelf{pair: pair(good)}, 400 * 24 * time.Hour, push.BadCertificate},
-		{"the store is down", &shelf{err: errDown}, 0, push.Retry},
+		{"the store is down", &shelf{err: errDown}, 0, push.Unsent},
 	}
 	server := startAPNs(t, mdmtest.APNsConfig{})
 	for _, tt := range tests {
@@ -140,11 +143,19 @@ func TestARevokedCertificateFailsTheHandshake(t *testing.T) {
 			c := client(t, server, cert)
 			// With TLS 1.3 the refusal comes after the handshake and may overtake the first request. What is
 			// certain is that it is found out and that nothing is delivered.
+			odd := push.Result{}
 			eventually(t, func() bool {
-				r := one(t, c)
-				require.Contains(t, []push.Outcome{push.BadCertificate, push.Retry}, r.Outcome)
-				return r.Outcome == push.BadCertificate
+				results, _ := c.Push(bg, targets(1))
+				switch results[0].Outcome {
+				case push.BadCertificate:
+					return true
+				case push.Retry, push.Unsent:
+				default:
+					odd = results[0]
+				}
+				return false
 			})
+			assert.Zero(t, odd)
 			assert.Empty(t, server.Pushes())
 		})
 	}
@@ -180,22 +191,76 @@ func TestARefusedCertificateRestsUntilItIsReplaced(t *testing.T) {
 
 func TestAPanicIsOneResult(t *testing.T) {
 	t.Parallel()
-	_, c := fixture(t)
-	var calls int
-	c.Concurrency = 1
-	c.Clock = func() time.Time {
-		if calls++; calls == 3 {
-			panic("clock")
+	for call, want := range map[int]string{2: "unsent apns: panic: clock", 3: "retry apns: panic: clock"} { // before it is sent, and after
+		_, c := fixture(t)
+		var calls int
+		c.Concurrency = 1
+		c.Clock = func() time.Time {
+			if calls++; calls == call {
+				panic("clock")
+			}
+			return time.Now()
 		}
-		return time.Now()
-	}
-	results, err := c.Push(bg, targets(3))
-	require.NoError(t, err)
-	var failed []string
-	for _, r := range results {
-		if r.Err != nil {
-			failed = append(failed, fmt.Sprint(r.Outcome, r.Err))
+		results, err := c.Push(bg, targets(3))
+		require.NoError(t, err)
+		var failed []string
+		for _, r := range results {
+			if r.Err != nil {
+				failed = append(failed, fmt.Sprint(r.Outcome, r.Err))
+			}
 		}
+		assert.Equal(t, []string{want}, failed)
 	}
-	assert.Equal(t, []string{"retry apns: panic: clock"}, failed)
+}
+
+// hesitant is Certificates that hands out what it had when it was asked, when it may.
+type hesitant struct {
+	shelf
+	asked, goOn chan struct{}
+}
+
+func (h *hesitant) PushCertificate(ctx context.Context, topic string) (*tls.Certificate, error) {
+	pair, err := h.shelf.PushCertificate(ctx, topic)
+	if ctx.Value(hesitant{}) != nil {
+		close(h.asked)
+		<-h.goOn
+	}
+	return pair, err
+}
+
+func TestACallThatIsLateWithTheFormerCertificate(t *testing.T) {
+	t.Parallel()
+	server := startAPNs(t, mdmtest.APNsConfig{})
+	c := client(t, server)
+	certs := &hesitant{asked: make(chan struct{}), goOn: make(chan struct{})}
+	c.Certificates = certs
+	former := certificate(t, topic)
+	certs.put(former)
+	allDelivered(t, c, 1)
+	late := begin(context.WithValue(bg, hesitant{}, true), t, c, 1)
+	<-certs.asked
+	certs.put(certificate(t, topic))
+	allDelivered(t, c, 1)
+	close(certs.goOn)
+	assert.Equal(t, push.Delivered, late()[0].Outcome)
+	allDelivered(t, c, 1)
+	_, total := server.Connections()
+	assert.Equal(t, 2, total, "the former certificate did not come back")
+	certs.put(former)
+	allDelivered(t, c, 1)
+	_, total = server.Connections()
+	assert.Equal(t, 3, total, "unless it is meant to")
+}
+
+func TestAPauseOfConnectingOutlivesACertificate(t *testing.T) {
+	t.Parallel()
+	server := startAPNs(t, mdmtest.APNsConfig{})
+	c := client(t, server)
+	certs := &shelf{}
+	c.Certificates, c.Clock = certs, newClock().now
+	c.Proxy = func(*http.Request) (*url.URL, error) { return nil, errDown }
+	certs.put(certificate(t, topic))
+	require.ErrorIs(t, one(t, c).Err, errDown)
+	certs.put(certificate(t, topic))
+	paused(t, server, c)
 }

@@ -122,10 +122,11 @@ func TestGoAwayLosesNothing(t *testing.T) {
 }
 
 // When connections go away faster than they can be used, a push is given up after a few attempts, to be tried later. It
-// is still never sent twice.
+// is still never sent twice, and there are not many new connections.
 func TestAStormOfGoAwaysIsBounded(t *testing.T) {
 	t.Parallel()
 	server, c := fixture(t)
+	c.Timeout = 3 * time.Second
 	var n atomic.Int64
 	server.Script(func(mdmtest.Push) mdmtest.PushAnswer {
 		return mdmtest.PushAnswer{GoAway: n.Add(1)%10 == 0}
@@ -134,7 +135,7 @@ func TestAStormOfGoAwaysIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	var delivered int
 	for _, r := range results {
-		require.Contains(t, []push.Outcome{push.Delivered, push.Retry}, r.Outcome, "%+v", r)
+		require.Contains(t, []push.Outcome{push.Delivered, push.Retry, push.Unsent}, r.Outcome, "%+v", r)
 		if r.Outcome == push.Delivered {
 			delivered++
 		}
@@ -145,6 +146,8 @@ func TestAStormOfGoAwaysIsBounded(t *testing.T) {
 		seen[p.ID] = true
 	}
 	assert.Len(t, seen, delivered)
+	_, total := server.Connections()
+	assert.Less(t, total, 30)
 }
 
 func TestALostConnectionIsRepeatedOnce(t *testing.T) {
@@ -195,7 +198,7 @@ func TestAnUnreachableServerIsNotRepeated(t *testing.T) {
 func TestAStalledConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	server, c := fixture(t)
-	c.PingInterval = 50 * time.Millisecond
+	c.PingInterval = time.Second
 	allDelivered(t, c, 10)
 	thaw := server.Freeze()
 	defer thaw()

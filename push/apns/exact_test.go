@@ -27,6 +27,7 @@ func (l *ledger) serve(c *rawConn, random *rand.Rand) {
 	_ = c.framer.WriteSettings(streams(20))
 	var held []rawPush
 	var many bool
+	var last uint32
 	process := func(p rawPush) {
 		l.mu.Lock()
 		l.processed[p.path]++
@@ -34,8 +35,8 @@ func (l *ledger) serve(c *rawConn, random *rand.Rand) {
 		l.mu.Unlock()
 		c.answer(p.stream, "200")
 	}
-	number := 30 + random.IntN(100)
-	for n := range number {
+	number := 300 + random.IntN(300)
+	for n := 0; n < number || many; n++ {
 		p, ok := c.tryPush()
 		switch {
 		case !ok:
@@ -55,14 +56,15 @@ func (l *ledger) serve(c *rawConn, random *rand.Rand) {
 			}
 			held = nil
 		}
-	}
-	if len(held) == 0 {
-		return
+		last = p.stream
 	}
 	_ = c.framer.WriteGoAway(1<<31-1, http2.ErrCodeNo, nil)
-	last := random.IntN(len(held))
-	_ = c.framer.WriteGoAway(held[last].stream, http2.ErrCodeNo, []byte(`{"reason":"Shutdown"}`))
-	for _, p := range held[:last+1] {
+	if len(held) > 0 {
+		held = held[:1+random.IntN(len(held))]
+		last = held[len(held)-1].stream
+	}
+	_ = c.framer.WriteGoAway(last, http2.ErrCodeNo, []byte(`{"reason":"Shutdown"}`))
+	for _, p := range held {
 		process(p)
 	}
 	for { // until the client closes

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/net/http2"
 
 	"github.com/gomdm/applemdm/internal/h2"
 	"github.com/gomdm/applemdm/push"
@@ -28,6 +29,7 @@ type flight struct {
 	queued     bool
 	prev, next *flight // in the queue
 	attempts   int
+	mark       uint64   // answers on its connection before it was sent
 	session    *session // of the last attempt
 	stream     uint32
 	canceled   error // why it is not to be repeated
@@ -58,7 +60,7 @@ func (f *flight) prepare() (ok bool) {
 // contain ends a flight in which a callback panicked, which would end the whole program here.
 func (f *flight) contain() {
 	if p := recover(); p != nil {
-		f.finish(push.Result{Outcome: push.Retry, At: time.Now(), Err: fmt.Errorf("apns: panic: %v", p)}, unclear)
+		f.finish(push.Result{Outcome: push.Unsent, At: time.Now(), Err: fmt.Errorf("apns: panic: %v", p)}, unclear)
 	}
 }
 
@@ -101,8 +103,17 @@ func (f *flight) failed(err error) {
 	case canceled != nil:
 		f.finish(c.failure(push.Target{}, push.Retry, fmt.Errorf("apns: %w", canceled)), verdictOn(canceled))
 	default:
-		f.finish(c.failure(push.Target{}, push.Retry, fmt.Errorf("apns: %w", err)), unclear)
+		f.finish(c.failure(push.Target{}, push.Retry, fmt.Errorf("apns: %w", err)), f.verdict(err))
 	}
+}
+
+// verdict tells what it means that the flight failed with err. Connections that were lost are the link's to count.
+func (f *flight) verdict(err error) verdict {
+	_, reset := errors.AsType[http2.StreamError](err)
+	if f.attempts < maxAttempts(err) || errors.Is(err, h2.ErrLost) && !reset {
+		return unclear
+	}
+	return failing
 }
 
 // cancel ends the flight unless it has ended. Only the goroutine of the call does that.
@@ -116,6 +127,9 @@ func (f *flight) cancel(cause error) {
 	queued, s, stream := f.queued, f.session, f.stream
 	if queued {
 		l.queue.remove(f)
+	}
+	if queued && f.attempts == 0 && errors.Is(cause, errNoAnswer) {
+		cause = errNotSent
 	}
 	l.mu.Unlock()
 	switch {

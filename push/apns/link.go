@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/gomdm/applemdm/internal/h2"
 	"github.com/gomdm/applemdm/push"
 )
@@ -19,6 +21,7 @@ const (
 	breakRest    = 5 * time.Second // the first time
 	longestAsked = time.Hour       // that one answer keeps all pushes waiting
 	renewPause   = time.Minute     // how old a connection must be to be given up for a 503
+	dialBurst    = 8               // connections that may be made at once, besides Client.Connections; then one a second
 )
 
 // link is the way to APNs with one certificate: a queue of flights and connections that take them. Calls of Push hold
@@ -29,6 +32,8 @@ type link struct {
 	dialer  dialer
 	most    int           // connections
 	idle    time.Duration // of connections but the first
+	since   uint64        // number of calls that looked for a certificate before this one was used
+	gate    *rate.Limiter // of connections that are made
 	watched atomic.Bool   // the breaker wants to know of successes
 
 	mu       sync.Mutex
@@ -39,6 +44,8 @@ type link struct {
 	sessions []*session
 	dialing  bool
 	reaping  bool
+	stuck    bool      // some connection is
+	blip     time.Time // when connections that were lost last counted as a failure
 
 	dials   pause   // no connections are made
 	breaker pause   // no pushes are sent
@@ -49,9 +56,10 @@ type link struct {
 }
 
 func (c *Client) newLink(cert push.Certificate, to endpoint) *link {
+	most := orDefault(c.Connections, 8)
 	return &link{
 		client: c, cert: cert, dialer: c.newDialer(cert, to), header: newHeader(to.host, cert.Topic),
-		most: orDefault(c.Connections, 8), idle: orDefault(c.IdleTimeout, time.Minute),
+		most: most, gate: rate.NewLimiter(rate.Every(time.Second), most+dialBurst), idle: orDefault(c.IdleTimeout, time.Minute),
 		dials:   pause{bound: 1, first: firstRest, longest: longestRest},
 		breaker: pause{bound: breakAfter, first: breakRest, longest: longestRest},
 	}
@@ -88,7 +96,7 @@ func (l *link) enqueue(flights []*flight) {
 // barred returns the result of a push that need not be tried. The caller holds l.mu.
 func (l *link) barred(now time.Time) (push.Result, bool) {
 	switch {
-	case now.Before(l.refusedUntil):
+	case l.isRefused(now):
 		r := l.refused
 		r.At = now
 		return r, true
@@ -125,22 +133,26 @@ func (l *link) dispatch() (ended []ending) {
 	for _, s := range l.sessions {
 		s.full = false
 	}
+	short := false // of room
 	for f := l.queue.first; f != nil; f = l.queue.first {
 		if l.breaker.trial() && l.probe != nil {
 			break
 		}
 		s := l.pick(f)
-		if s == nil {
+		if short = s == nil; short {
 			break
 		}
 		switch err := l.start(s, f); {
 		case errors.Is(err, h2.ErrTooLarge):
 			l.queue.remove(f)
 			ended = append(ended, ending{f, push.Result{Outcome: push.Rejected, At: f.sent, Err: fmt.Errorf("apns: %w", err)}})
+		case errors.Is(err, h2.ErrNarrow):
+			l.useless(s, err)
 		case err != nil:
 			s.full = true
 		}
 	}
+	l.unstick(short)
 	for _, s := range l.sessions {
 		if s.unsent {
 			s.unsent = false
@@ -170,7 +182,7 @@ func (l *link) pick(f *flight) *session {
 func (l *link) start(s *session, f *flight) error {
 	t := &f.call.targets[f.index]
 	last := f.session
-	f.session = s // the answer may be quick
+	f.session, f.mark = s, s.answers.Load() // the answer may be quick
 	f.attempts++
 	fields := l.header.of(t.Token, f.id, len(f.body), f.sent.Add(orDefault(l.client.Expiration, 7*24*time.Hour)))
 	stream, err := s.conn.Start(fields, f.body, f)
@@ -192,65 +204,21 @@ func (l *link) start(s *session, f *flight) error {
 func (l *link) repeat(f *flight, err error) (canceled error, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.probe == f {
-		l.probe = nil
-	}
 	if f.canceled != nil {
 		return f.canceled, false
 	}
 	if f.attempts >= maxAttempts(err) {
 		return nil, false
 	}
-	if now := l.client.steadyNow(); now.Before(l.refusedUntil) || l.breaker.active(now) {
+	if now := l.client.steadyNow(); l.isRefused(now) || l.breaker.active(now) {
 		return nil, false
+	}
+	if l.probe == f {
+		l.probe = nil
 	}
 	l.queue.pushFront(f)
 	return nil, true
 }
-
-// judge lets the breaker learn from the end of a push.
-func (l *link) judge(f *flight, r push.Result, v verdict) {
-	if v != failing && !l.watched.Load() {
-		return
-	}
-	l.mu.Lock()
-	probe := l.probe == f
-	if probe {
-		l.probe = nil
-	}
-	var ended []ending
-	switch v {
-	case alive:
-		l.breaker.succeed(r.At)
-	case failing:
-		ended = l.trouble(r)
-	}
-	l.watch()
-	l.mu.Unlock()
-	finish(ended)
-	if probe {
-		l.pump()
-	}
-}
-
-// trouble counts a failure and, if it is too many, gives up what waits. The caller holds l.mu.
-func (l *link) trouble(r push.Result) []ending {
-	err := r.Err
-	if err == nil {
-		err = fmt.Errorf("APNs answered %d %s", r.Status, r.Reason)
-	}
-	l.breaker.fail(r.At, err)
-	if r.Status == 503 && !r.Retry.IsZero() {
-		l.breaker.ask(r.At.Add(min(r.Retry.Sub(r.At), longestAsked)), err)
-	}
-	l.watch()
-	if !l.breaker.active(r.At) {
-		return nil
-	}
-	return l.giveUp(l.breaker.result(r.At))
-}
-
-func (l *link) watch() { l.watched.Store(l.breaker.failures > 0 || l.breaker.trial()) }
 
 // giveUp empties the queue. The caller holds l.mu.
 func (l *link) giveUp(r push.Result) []ending {
@@ -260,15 +228,6 @@ func (l *link) giveUp(r push.Result) []ending {
 		all = append(all, ending{f, r})
 	}
 	return all
-}
-
-// refuse makes pushes share r for a while, those that wait among them.
-func (l *link) refuse(r push.Result) {
-	l.mu.Lock()
-	l.refused, l.refusedUntil = r, r.At.Add(orDefault(l.client.CertificatePause, time.Minute))
-	ended := l.giveUp(r)
-	l.mu.Unlock()
-	finish(ended)
 }
 
 func (l *link) hold() {
@@ -308,36 +267,5 @@ func (l *link) closeUnheld() {
 func closeAll(all []*session) {
 	for _, s := range all {
 		s.conn.Close()
-	}
-}
-
-var errLost = errors.New("the connection was lost before APNs answered on it")
-
-// sweep drops the connections that take no more pushes, and learns from their ends. The caller holds l.mu.
-func (l *link) sweep() {
-	l.sessions = slices.DeleteFunc(l.sessions, func(s *session) bool {
-		if s.conn.Load().Open {
-			return false
-		}
-		if err := s.conn.Err(); !s.closing && err != nil {
-			l.lost(s, err)
-		}
-		return true
-	})
-}
-
-func (l *link) lost(s *session, err error) {
-	now := l.client.steadyNow()
-	_, away := errors.AsType[*h2.GoAwayError](err)
-	switch {
-	case certificateRefused(err):
-		r := push.Result{Outcome: push.BadCertificate, At: now, Err: fmt.Errorf("apns: the certificate was refused: %w", err)}
-		l.refused, l.refusedUntil = r, now.Add(orDefault(l.client.CertificatePause, time.Minute))
-		l.dials.fail(now, err)
-	case !s.proven.Load():
-		l.dials.fail(now, fmt.Errorf("%w: %w", errLost, err))
-	case !away:
-		l.breaker.fail(now, err)
-		l.watch()
 	}
 }

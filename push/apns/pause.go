@@ -32,7 +32,10 @@ func verdictOn(canceled error) verdict {
 	return unclear
 }
 
-var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+var (
+	errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+	errNotSent  = fmt.Errorf("not sent in time: %w", context.DeadlineExceeded)
+)
 
 // pause is a rest after failures in a row, longer each time. When it is over one attempt decides: success ends the
 // matter, failure begins the next rest.
@@ -48,8 +51,18 @@ type pause struct {
 	err      error
 }
 
-// active reports whether it is still to be rested.
-func (p *pause) active(now time.Time) bool { return now.Before(p.until) }
+// active reports whether it is still to be rested. If the clock was set back that is not for longer than it can have been
+// meant to be.
+func (p *pause) active(now time.Time) bool {
+	most := p.longest + p.longest/4
+	if p.asked {
+		most = longestAsked
+	}
+	if latest := now.Add(most); p.until.After(latest) {
+		p.until = latest
+	}
+	return now.Before(p.until)
+}
 
 // trial reports whether an attempt is to decide, if p is not active.
 func (p *pause) trial() bool { return !p.until.IsZero() }

@@ -115,10 +115,10 @@ func TestAProbeThatIsCanceledDecidesNothing(t *testing.T) {
 func TestTimeoutsPausePushes(t *testing.T) {
 	t.Parallel()
 	server, c := fixture(t)
-	allDelivered(t, c, 1)
 	now := newClock()
-	c = client(t, server, certificate(t, topic))
-	c.Clock, c.Timeout = now.now, 2*time.Second
+	c.Clock = now.now
+	allDelivered(t, c, 1) // the connection is there
+	c.Timeout = 2 * time.Second
 	server.Script(func(mdmtest.Push) mdmtest.PushAnswer { return mdmtest.PushAnswer{Stall: true} })
 	results, err := c.Push(bg, targets(12))
 	require.NoError(t, err)
@@ -174,6 +174,62 @@ func TestConnectingPausesLongerEachTime(t *testing.T) {
 	eventually(t, func() bool { return c.Stats()[0].Connections == 0 })
 	require.ErrorIs(t, one(t, c).Err, errDown)
 	between(t, paused(t, server, c), time.Second, 5*time.Second/4)
+}
+
+// An answer to an early push may end a pause before the probe does. The next pause has a probe of its own.
+func TestAProbeThatIsTooLateToDecide(t *testing.T) {
+	t.Parallel()
+	server, c := fixture(t)
+	now := newClock()
+	c.Clock = now.now
+	allDelivered(t, c, 1)
+	early, probe := make(chan mdmtest.PushAnswer), make(chan mdmtest.PushAnswer)
+	var next atomic.Pointer[chan mdmtest.PushAnswer]
+	server.Script(func(mdmtest.Push) mdmtest.PushAnswer { return <-*next.Load() })
+	fail := func() {
+		server.Queue(mdmtest.PushAnswer{Status: 503, RetryAfter: time.Minute})
+		assert.Equal(t, 503, one(t, c).Status)
+		now.advance(paused(t, server, c))
+	}
+	inFlight := func(n int) { eventually(t, func() bool { return c.Stats()[0].InFlight == n }) }
+	next.Store(&early)
+	first := begin(bg, t, c, 1)
+	inFlight(1)
+	time.Sleep(50 * time.Millisecond) // until the script has its channel
+	fail()
+	next.Store(&probe)
+	second := begin(bg, t, c, 1)
+	inFlight(2)
+	early <- mdmtest.PushAnswer{}
+	assert.Equal(t, push.Delivered, first()[0].Outcome)
+	probe <- mdmtest.PushAnswer{}
+	assert.Equal(t, push.Delivered, second()[0].Outcome)
+	server.Script(nil)
+	fail()
+	allDelivered(t, c, 2)
+}
+
+func TestAClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	server, c := fixture(t)
+	now := newClock()
+	c.Clock = now.now
+	for range 10 {
+		server.Queue(mdmtest.PushAnswer{Status: 500})
+		one(t, c)
+	}
+	paused(t, server, c)
+	now.advance(-24 * time.Hour)
+	between(t, paused(t, server, c), time.Second, 75*time.Second)
+	now.advance(75 * time.Second)
+	allDelivered(t, c, 1)
+
+	server.Queue(mdmtest.RefusePush(403, "BadCertificate"))
+	assert.Equal(t, push.BadCertificate, one(t, c).Outcome)
+	now.advance(-24 * time.Hour)
+	assert.Equal(t, push.BadCertificate, one(t, c).Outcome)
+	now.advance(time.Minute)
+	allDelivered(t, c, 1)
 }
 
 // An answer to a push that was sent before does not end a pause that APNs asked for, but one that we made ourselves.

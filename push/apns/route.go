@@ -38,29 +38,31 @@ func (r routes) release() {
 }
 
 func (c *Client) route(ctx context.Context, to endpoint, topic string) route {
+	call := c.asked.Add(1)
 	pair, err := c.Certificates.PushCertificate(ctx, topic)
 	switch {
 	case err != nil && (mdm.CodeOf(err) == mdm.NotFound || mdm.CodeOf(err) == mdm.Malformed):
 		return route{outcome: push.BadCertificate, err: fmt.Errorf("apns: push certificate: %w", err)}
 	case err != nil:
-		return route{outcome: push.Retry, err: fmt.Errorf("apns: push certificate: %w", err)}
+		return route{outcome: push.Unsent, err: fmt.Errorf("apns: push certificate: %w", err)}
 	case pair == nil || len(pair.Certificate) == 0:
 		return route{outcome: push.BadCertificate, err: fmt.Errorf("apns: no push certificate for topic %q", topic)}
 	}
-	l, err := c.link(to, topic, pair)
+	l, err := c.link(to, topic, pair, call)
 	if err != nil {
 		return route{outcome: push.BadCertificate, err: err}
 	}
 	return route{link: l}
 }
 
-// link returns the link of topic with this certificate, made if it is new, and takes hold of it.
-func (c *Client) link(to endpoint, topic string, pair *tls.Certificate) (*link, error) {
+// link returns the link of topic with this certificate, made if it is new, and takes hold of it. A call that asked for
+// the certificate before the present one was taken into use may have got a former one: it takes the present one, too.
+func (c *Client) link(to endpoint, topic string, pair *tls.Certificate, call uint64) (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.links[topic]
 	l := old
-	if old == nil || !bytes.Equal(old.cert.TLS.Certificate[0], pair.Certificate[0]) {
+	if old == nil || call > old.since && !bytes.Equal(old.cert.TLS.Certificate[0], pair.Certificate[0]) {
 		cert, err := c.examine(topic, *pair)
 		if err != nil {
 			return nil, err
@@ -95,7 +97,19 @@ func (c *Client) install(topic string, l *link) {
 		c.links = map[string]*link{}
 	}
 	if old := c.links[topic]; old != nil {
+		l.inherit(old)
 		old.retire()
 	}
+	l.since = c.asked.Load()
 	c.links[topic] = l
+}
+
+// inherit goes on with what old has learnt about connecting, but not about its certificate. Nobody uses l yet.
+func (l *link) inherit(old *link) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	l.gate = old.gate
+	if !certificateRefused(old.dials.err) {
+		l.dials = old.dials
+	}
 }

@@ -12,25 +12,35 @@ import (
 	"github.com/gomdm/applemdm/push"
 )
 
-const firstAlone = time.Second // how long the first push on a connection may hold up the others
+const (
+	firstAlone    = time.Second      // how long the first push on a connection may hold up the others
+	steadyAnswers = 10               // after which a connection proved that APNs is well
+	steadyAge     = 10 * time.Second // or an answer after that time
+)
 
 // session is a connection. Its fields are guarded by the mutex of its link, where they are not atomic.
 type session struct {
 	conn    *h2.Conn
 	proven  atomic.Bool // APNs has answered on it
 	open    atomic.Bool // to more than the first push
-	born    time.Time   // when its first push was sent
-	started int         // pushes
-	seen    int         // of them, when the connection was last looked at for being idle
-	unsent  bool        // something was started and not flushed
-	full    bool        // in this round
-	closing bool        // by us
+	steady  atomic.Bool // it proved more than that it could be made
+	answers atomic.Uint64
+	made    time.Time // by the system's clock
+	born    time.Time // when its first push was sent
+	started int       // pushes
+	seen    int       // of them, when the connection was last looked at for being idle; -1: it was not
+	missing int       // pushes without an answer in time
+	after   uint64    // answers before them
+	stuck   time.Time // since when pushes wait although it is idle, by the system's clock
+	unsent  bool      // something was started and not flushed
+	full    bool      // in this round
+	closing bool      // by us
 }
 
 // room returns how busy the session is and whether it takes another push. Until it is open there is one only: APNs
 // allows but few before it has answered on a connection, and a certificate that it refuses should be refused once.
 func (s *session) room() (busy int, ok bool) {
-	if s.full {
+	if s.full || s.closing {
 		return 0, false
 	}
 	load := s.conn.Load()
@@ -46,15 +56,47 @@ func (s *session) began(at time.Time) {
 	s.unsent = true
 }
 
-// prove opens s after the first answer.
+// unanswered notes that a push got no answer in time that was sent after the given number of answers.
+func (s *session) unanswered(mark uint64) {
+	answers := s.answers.Load()
+	if s.after != answers {
+		s.missing, s.after = 0, answers
+	}
+	if mark == answers { // nor did any other
+		s.missing++
+	}
+}
+
+// silent returns how many pushes got no answer since there was one to any.
+func (s *session) silent() int {
+	if s.after != s.answers.Load() {
+		return 0
+	}
+	return s.missing
+}
+
+// isSteady reports whether APNs was well as long as the connection was there.
+func (s *session) isSteady() bool {
+	return s.steady.Load() || s.proven.Load() && time.Since(s.made) >= steadyAge
+}
+
+// prove notes an answer: after the first one s is open, after some connecting is no matter any more.
 func (l *link) prove(s *session) {
-	if s.proven.Load() {
+	answers := s.answers.Add(1)
+	if s.steady.Load() {
+		return
+	}
+	first := s.proven.CompareAndSwap(false, true)
+	steady := answers >= steadyAnswers || s.isSteady()
+	if !first && !steady {
 		return
 	}
 	l.mu.Lock()
-	s.proven.Store(true)
 	s.open.Store(true)
-	l.dials.succeed(time.Time{})
+	if steady {
+		s.steady.Store(true)
+		l.dials.succeed(time.Time{})
+	}
 	l.mu.Unlock()
 }
 
@@ -87,7 +129,7 @@ func (l *link) grow() []ending {
 		}
 	}
 	l.dialing = true
-	go l.connect()
+	time.AfterFunc(l.gate.Reserve().Delay(), l.connect)
 	return nil
 }
 
@@ -107,6 +149,13 @@ func (l *link) busy() bool {
 
 // connect connects on behalf of all who wait, so it does not end with one of them.
 func (l *link) connect() {
+	l.mu.Lock()
+	l.dialing = l.queue.first != nil // they may have waited for the gate
+	wanted := l.dialing
+	l.mu.Unlock()
+	if !wanted {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
 	nc, err := l.dial(ctx)
 	cancel()
@@ -119,7 +168,7 @@ func (l *link) connect() {
 	l.pump()
 }
 
-// dial contains panics of Client.Proxy, which would end the whole program here.
+// dial contains panics of what a certificate's key does, which would end the whole program here.
 func (l *link) dial(ctx context.Context) (conn *tls.Conn, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -151,7 +200,7 @@ func (l *link) unreachable(err error) {
 
 func (l *link) connected(nc net.Conn) {
 	ping := orDefault(l.client.PingInterval, 15*time.Second)
-	s := &session{}
+	s := &session{made: time.Now(), seen: -1}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.conn = h2.New(nc, h2.Config{PingInterval: ping, PingTimeout: min(ping, 10*time.Second), Changed: l.pump})

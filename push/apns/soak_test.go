@@ -68,17 +68,19 @@ type soak struct {
 	woken  [soakDevices]time.Time // last
 	pushed [soakDevices]time.Time // last accepted
 	ids    map[string]int         // how often each apns-id was taken
+	told   map[string]int         // how often each was told to be delivered
 
 	wakes    atomic.Int64
 	outcomes [8]atomic.Int64 // of results
-	unknown  atomic.Int64    // results without an answer
+	unknown  atomic.Int64    // results without an answer to what was sent
+	answered atomic.Int64
 	mostOpen int
 }
 
 func newSoak(t *testing.T) *soak {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	s := &soak{T: t, stores: memory.New().Stores(), random: rand.New(rand.NewPCG(seed, 1)), ids: map[string]int{}}
+	s := &soak{T: t, stores: memory.New().Stores(), random: rand.New(rand.NewPCG(seed, 1)), ids: map[string]int{}, told: map[string]int{}}
 	s.server = mdmtest.APNsConfig{MaxStreams: soakStreams, CountRepeats: true}.Start()
 	t.Cleanup(s.server.Close)
 	s.server.OnTaken(func(p mdmtest.Push) {
@@ -146,12 +148,12 @@ func (s *soak) answer() mdmtest.PushAnswer {
 		return mdmtest.Unregistered(time.Now())
 	case 5:
 		return mdmtest.PushAnswer{Reset: true}
-	case 6:
-		return mdmtest.PushAnswer{Lose: true}
+	case 6: // connections are made at a pace
+		return mdmtest.PushAnswer{Lose: s.draw(8) == 0}
 	case 7:
-		return mdmtest.PushAnswer{Drop: true}
+		return mdmtest.PushAnswer{Drop: s.draw(8) == 0}
 	case 8:
-		return mdmtest.PushAnswer{GoAway: true}
+		return mdmtest.PushAnswer{GoAway: s.draw(8) == 0}
 	case 9:
 		return mdmtest.PushAnswer{Stall: s.draw(4) == 0}
 	case 10, 11, 12:
@@ -170,7 +172,15 @@ func (s *soak) Push(ctx context.Context, targets []push.Target) ([]push.Result, 
 	for i, r := range results {
 		assert.Equal(s, targets[i].Enrollment, r.Target.Enrollment)
 		s.outcomes[r.Outcome].Add(1)
-		if r.Status == 0 {
+		if r.Status != 0 {
+			s.answered.Add(1)
+		}
+		if r.Outcome == push.Delivered {
+			s.mu.Lock()
+			s.told[r.APNsID]++
+			s.mu.Unlock()
+		}
+		if r.Outcome == push.Retry && r.Status == 0 {
 			s.unknown.Add(1)
 		}
 	}
@@ -287,6 +297,10 @@ func (s *soak) drain() {
 func (s *soak) check() {
 	s.client.CloseIdleConnections()
 	require.Eventually(s, func() bool { open, _ := s.server.Connections(); return open == 0 }, 20*time.Second, 10*time.Millisecond, "connections are left")
+	require.Eventually(s, func() bool {
+		t := s.server.Totals()
+		return t.Taken == t.Answered+t.Reset+t.Lost+t.Canceled
+	}, 20*time.Second, 10*time.Millisecond, "pushes are under way")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range soakDevices {
@@ -295,7 +309,13 @@ func (s *soak) check() {
 	for id, n := range s.ids {
 		assert.LessOrEqual(s, n, 2, "push %s", id)
 	}
+	for id, n := range s.told {
+		assert.Equal(s, 1, n, "push %s", id)
+		assert.Positive(s, s.ids[id], "push %s was told of that was not taken", id)
+	}
 	totals := s.server.Totals()
+	assert.Equal(s, totals.Taken, len(s.ids)+totals.Repeated)
+	assert.LessOrEqual(s, s.answered.Load(), int64(totals.Answered))
 	delivered, accepted := s.outcomes[push.Delivered].Load(), int64(totals.Accepted)
 	assert.LessOrEqual(s, delivered, accepted, "pushes were told of that were not accepted")
 	assert.LessOrEqual(s, accepted, delivered+s.unknown.Load()+int64(totals.Repeated), "pushes were accepted, and nobody was told that it is not known")
