@@ -39,10 +39,14 @@ const (
 // Attempts have the same apns-id, and take another connection if there is one. Other failures are left to the caller,
 // with the outcome Retry, timeouts among them, or with Unsent if there was no attempt at all.
 //
-// When APNs is in trouble no pushes are sent for a while, see [ErrPaused]: after a connection that could not be made or
-// broke without an answer, for 1 s, and after 10 failures in a row of pushes (no answer in time, a status of 500 or
-// above, a connection that broke), for 5 s; each time twice as long, up to 1 min, and a random quarter more. Then one
-// push is tried alone. A 503 with Retry-After pauses them for that time, up to 1 h.
+// When APNs is in trouble no pushes are sent for a while, see [ErrPaused]: after a connection that could not be made,
+// broke without an answer or was ended for another reason than that APNs wants to, for 1 s, and after 10 failures in a row
+// of pushes (no answer in time, a status of 500 or above, a connection that broke, a stream that was reset or refused), for
+// 5 s; each time twice as long, up to 1 min, and a random quarter more. Then one push is tried alone. A 503 with
+// Retry-After pauses them for that time, up to 1 h.
+//
+// A connection on which APNs answers no pushes, or takes none, is replaced, though it lives. For a topic Connections and
+// 8 more may be made at once, then one a second.
 type Client struct {
 	// Certificates is asked for the certificate of each topic at every Push. When it returns another one than before,
 	// new pushes take a new connection, and the old one is closed once its pushes are answered.

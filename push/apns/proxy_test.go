@@ -93,7 +93,8 @@ func TestAProxyThatWantsACertificate(t *testing.T) {
 func TestAProxyFunctionThatFails(t *testing.T) {
 	t.Parallel()
 	_, c := fixture(t)
-	c.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://me:secret@host:port%") }
+	host := "me:secret@host:port"
+	c.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://" + host) }
 	r := one(t, c)
 	assert.Equal(t, push.Unsent, r.Outcome)
 	require.ErrorContains(t, r.Err, "proxy")
