@@ -1,6 +1,10 @@
 package h2
 
 import (
+	"errors"
+	"io"
+	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -103,4 +107,38 @@ func TestLostRequestsAreCounted(t *testing.T) {
 	_, err := r.wait(t)
 	require.ErrorIs(t, err, ErrLost)
 	assert.Equal(t, Load{Limit: 10, Settled: true, Lost: 2}, c.Load())
+}
+
+// broken is a connection that takes nothing more, and tells later why.
+type broken struct {
+	net.Conn
+	why chan error
+}
+
+func (b broken) Read([]byte) (int, error)         { return 0, <-b.why }
+func (b broken) Write([]byte) (int, error)        { return 0, io.ErrClosedPipe }
+func (b broken) Close() error                     { return nil }
+func (b broken) SetReadDeadline(time.Time) error  { return nil }
+func (b broken) SetWriteDeadline(time.Time) error { return nil }
+
+func TestWhyAConnectionBrokeIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	why := make(chan error)
+	c := New(broken{why: why}, Config{})
+	require.Eventually(t, func() bool { return c.Load().Breaking }, 20*time.Second, time.Millisecond)
+	assert.False(t, c.Load().Open)
+	alert := errors.New("an alert")
+	why <- alert
+	<-c.dead
+	assert.False(t, c.Load().Breaking)
+	require.ErrorIs(t, c.Err(), alert)
+}
+
+func TestAWriteThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := New(ours, Config{WriteTimeout: 10 * time.Millisecond}) // nobody reads
+	<-c.dead
+	require.ErrorIs(t, c.Err(), os.ErrDeadlineExceeded)
 }

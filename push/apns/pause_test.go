@@ -261,3 +261,32 @@ func TestWhatEndsAPause(t *testing.T) {
 		})
 	}
 }
+
+// One answer does not show that connecting is well again.
+func TestAConnectionThatDoesNotLastEndsNoPause(t *testing.T) {
+	t.Parallel()
+	for answers, most := range map[int]time.Duration{1: 5 * time.Second / 2, 10: 5 * time.Second / 4} {
+		server, c := fixture(t)
+		now := newClock()
+		c.Clock = now.now
+		var up atomic.Bool
+		c.Proxy = func(*http.Request) (*url.URL, error) {
+			if up.Load() {
+				return nil, nil
+			}
+			return nil, errDown
+		}
+		require.ErrorIs(t, one(t, c).Err, errDown)
+		now.advance(paused(t, server, c))
+		up.Store(true)
+		allDelivered(t, c, answers)
+		up.Store(false)
+		server.Disconnect()
+		eventually(t, func() bool { return c.Stats()[0].Connections == 0 })
+		if answers > 1 {
+			assert.Zero(t, c.Stats()[0].PausedUntil)
+			require.ErrorIs(t, one(t, c).Err, errDown)
+		}
+		between(t, paused(t, server, c), most*4/5, most)
+	}
+}
