@@ -52,8 +52,9 @@ func (l *link) trouble(r push.Result) []ending {
 	if err == nil {
 		err = fmt.Errorf("APNs answered %d %s", r.Status, r.Reason)
 	}
-	rests := l.breaker.fail(r.At, err)
-	l.replace(func(s *session) bool { n := s.silent(); return n >= maxSilent || rests && n > 0 })
+	l.breaker.fail(r.At, err)
+	resting := l.breaker.active(r.At)
+	l.replace(func(s *session) bool { n := s.silent(); return n >= maxSilent || resting && n > 0 }) // not for the probe
 	if r.Status == 503 && !r.Retry.IsZero() {
 		l.breaker.ask(r.At.Add(min(r.Retry.Sub(r.At), longestAsked)), err)
 	}
