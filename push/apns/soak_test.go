@@ -243,7 +243,7 @@ func (s *soak) fail(ctx context.Context, restart func()) {
 		}
 	}
 	wait(150)
-	switch s.draw(10) {
+	switch s.draw(12) {
 	case 0:
 		s.server.GoAwayAll("IdleTimeout")
 	case 1:
@@ -272,6 +272,14 @@ func (s *soak) fail(ctx context.Context, restart func()) {
 		for range 20 { // devices come back whose token was called dead
 			s.tokenUpdate(s.draw(soakDevices))
 		}
+	case 10:
+		resume := s.server.Hang()
+		wait(2000)
+		resume()
+	case 11:
+		s.server.WithholdWindows(true)
+		wait(1000)
+		s.server.WithholdWindows(false)
 	}
 }
 
