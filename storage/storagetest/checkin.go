@@ -54,13 +54,13 @@ func checkinCases() []testCase {
 			why: "checkin.Plan: AuthTokenHash is stored if not nil, of the channel alone; empty and not nil deletes it",
 			run: authToken},
 		{name: "a message repeated is harmless",
-			why: "checkin.md §1: devices repeat what they could not deliver, the same message may arrive twice",
+			why: "MDM protocol, check-in: devices repeat what they could not deliver, the same message may arrive twice",
 			run: repeatedMessages},
 		{name: "a plan wakes its channel", needs: needsPush,
 			why: "checkin.Plan: Wake leaves a push for the channel, in the transaction of the plan",
 			run: planWakes},
 		{name: "the evidence of commands sent",
-			why: "checkin.Situation: ReplacementSent and EraseSent are what tells a renewal from a wipe (checkin.md §5.1)",
+			why: "checkin.Situation: ReplacementSent and EraseSent are what tells a renewal from a wipe",
 			run: evidence},
 	}
 }

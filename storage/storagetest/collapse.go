@@ -13,7 +13,7 @@ import (
 func collapseCases() []testCase {
 	return []testCase{
 		{name: "one open command is enough",
-			why: "command.Order: while a command with the Collapse key is open, another is not queued; refreshes pile up otherwise (users.md 1.4)",
+			why: "command.Order: while a command with the Collapse key is open, another is not queued; refreshes pile up otherwise",
 			run: collapses},
 		{name: "the key is free again after the answer",
 			why: "command.Order: Collapse is about open commands",

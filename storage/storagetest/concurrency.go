@@ -20,7 +20,7 @@ func concurrencyCases() []testCase {
 			why: "command.Store: safe for concurrent use; every command ends exactly once, none is lost, none is doubled",
 			run: func(w *world) { traffic(w, w) }},
 		{name: "one answer from many connections",
-			why: "commands.md §3: a device that repeats its answer on a second connection must not finish the command twice",
+			why: "MDM protocol, commands: a device that repeats its answer on a second connection must not finish the command twice",
 			run: oneAnswerManyTimes},
 		{name: "fifty at one queue",
 			why: "a device on two networks, a burst of orders and an operator at once: one enrollment is everybody's row, and nobody may be refused for it",

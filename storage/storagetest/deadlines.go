@@ -21,7 +21,7 @@ func deadlineCases() []testCase {
 			why: "command.Order: offered until NotAfter, from NotBefore on",
 			run: deadlineEdges},
 		{name: "an answer in time for its question",
-			why: "commands.md §3: the device has done it; that the deadline passed while it worked changes nothing",
+			why: "MDM protocol, commands: the device has done it; that the deadline passed while it worked changes nothing",
 			run: answerAfterDeadline},
 		{name: "a deferred command expires",
 			why: "commands have a deadline however often they are deferred (capabilities L8)",

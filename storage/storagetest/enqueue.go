@@ -20,7 +20,7 @@ func enqueueCases() []testCase {
 			why: "command.Receipt: Refused has at most MaxRefusals, RefusedAll has the count",
 			run: manyRefused},
 		{name: "five thousand targets",
-			why: "users.md 1.13: a large order must not pass a limit of the database, nor fail as a whole",
+			why: "a large order must not pass a limit of the database, nor fail as a whole",
 			run: manyTargets},
 		{name: "the same order again",
 			why: "command.Enqueuer: an order with a known UUID is not queued twice; its Receipt counts the targets that have it",

@@ -28,7 +28,7 @@ func feedbackCases() []testCase {
 			why: "push.Store: an Invalid result is acted upon only if its Since is not before the last TokenUpdate (Apple: APNs feedback)",
 			run: feedbackStale},
 		{name: "a dead token is one channel's",
-			why: "commands.md §6: push tokens differ per channel",
+			why: "MDM protocol, commands: push tokens differ per channel",
 			run: feedbackOneChannel},
 		{name: "what is known of the pushes to a channel",
 			why: "push.Store: Feedback notes what became of them; LastPush returns what is known of the pushes to a channel",

@@ -19,7 +19,7 @@ func identityCases() []testCase {
 			why: "identity.Policy: OnConflict may move a certificate; the former device has it no longer",
 			run: certificateMoves},
 		{name: "a user channel stands on its device's certificate",
-			why: "checkin.md §2: a user channel always shares the client certificate of its device channel",
+			why: "MDM protocol, check-in: a user channel always shares the client certificate of its device channel",
 			run: userStanding},
 		{name: "resolving a certificate", needs: needsIdentity,
 			why: "identity.Resolver: the device of an active or pending identity, else NotFound",

@@ -13,7 +13,7 @@ import (
 func inspectCases() []testCase {
 	return []testCase{
 		{name: "what an entry tells",
-			why: "command.Entry: an operator sees what was asked for and what became of it (users.md 1.8)",
+			why: "command.Entry: an operator sees what was asked for and what became of it",
 			run: entryFields},
 		{name: "entries in order",
 			why: "command.Inspector: ordered by enrollment, then Seq: a list without a total order skips rows when it is paged",

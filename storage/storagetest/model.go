@@ -16,7 +16,7 @@ import (
 func modelCases() []testCase {
 	return []testCase{
 		{name: "random sessions",
-			why: "commands.md §3, §4: whatever is queued, answered and canceled in whatever order, a store does what the rules say",
+			why: "MDM protocol, commands: whatever is queued, answered and canceled in whatever order, a store does what the rules say",
 			run: randomSessions},
 	}
 }

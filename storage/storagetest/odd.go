@@ -13,13 +13,13 @@ import (
 func oddReportCases() []testCase {
 	return []testCase{
 		{name: "an unknown UUID",
-			why: "commands.md §3: never an error: a device repeats for ever what is refused, and its queue is jammed (users.md 1.3)",
+			why: "MDM protocol, commands: never an error: a device repeats for ever what is refused, and its queue is jammed",
 			run: unknownUUID},
 		{name: "a UUID from another queue",
-			why: "commands.md §3: a CommandUUID of another enrollment must not affect that enrollment",
+			why: "MDM protocol, commands: a CommandUUID of another enrollment must not affect that enrollment",
 			run: foreignUUID},
 		{name: "an unknown status",
-			why: "commands.md §3: anything else changes nothing, is logged and answered: forward compatible",
+			why: "MDM protocol, commands: anything else changes nothing, is logged and answered: forward compatible",
 			run: unknownStatus},
 		{name: "another final answer",
 			why: "command.State: the others are final and never change again; a report that differs is kept aside",

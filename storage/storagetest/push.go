@@ -17,7 +17,7 @@ import (
 func pushCases() []testCase {
 	return []testCase{
 		{name: "queuing leaves a push",
-			why: "command.Enqueuer: a push for each target in the transaction of the command: never before it, never lost (users.md 1.9)",
+			why: "command.Enqueuer: a push for each target in the transaction of the command: never before it, never lost",
 			run: enqueuePushes},
 		{name: "pushes of a channel are coalesced",
 			why: "package push: intents of one enrollment are coalesced; a push says only that the device should connect",
@@ -29,7 +29,7 @@ func pushCases() []testCase {
 			why: "command.Order: NoPush does not wake the device",
 			run: noPush},
 		{name: "what the device has to be told",
-			why: "push.Target: token, magic and topic are those of the channel: they differ between channels (commands.md §6)",
+			why: "push.Target: token, magic and topic are those of the channel: they differ between channels",
 			run: pushTarget},
 		{name: "a leased push is not given again",
 			why: "push.Store: not handed out again before the lease ends; after it, it is: the process may have died",

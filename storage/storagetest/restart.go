@@ -16,7 +16,7 @@ import (
 func restartCases() []testCase {
 	return []testCase{
 		{name: "enrollments and queues",
-			why: "what a closed handle acknowledged is there for the next: a device sends its TokenUpdate perhaps never again (checkin.md §5.2)",
+			why: "what a closed handle acknowledged is there for the next: a device sends its TokenUpdate perhaps never again",
 			run: restartQueues},
 		{name: "a session goes on",
 			why: "a server is restarted in the middle of the day; NotNow and Sent are state like any other",

@@ -27,7 +27,7 @@ func rowCases() []testCase {
 			why: "a time that was never set must not come back as 1970: IsZero decides things",
 			run: zeroFields},
 		{name: "identifiers are opaque",
-			why: "checkin.md §2: the case and the dashes of a UDID are never changed, and a user name is whatever it is",
+			why: "MDM protocol, check-in: the case and the dashes of a UDID are never changed, and a user name is whatever it is",
 			run: opaqueIdentifiers},
 		{name: "LastSeenAt is the store's",
 			why: "checkin.Plan: LastSeenAt is not taken from the rows; a row that was read long ago must not turn it back",

@@ -14,10 +14,10 @@ import (
 func sessionPushCases() []testCase {
 	return []testCase{
 		{name: "after a session that ended with something else than NotNow",
-			why: "commands.md §4: the device polls by itself only if NotNow was the last thing it said: push after DeferredPush",
+			why: "MDM protocol, commands: the device polls by itself only if NotNow was the last thing it said: push after DeferredPush",
 			run: deferredPush},
 		{name: "after a session that ended with NotNow",
-			why: "commands.md §4: the device polls by itself; a slow push after SafetyPush, in case that it does not",
+			why: "MDM protocol, commands: the device polls by itself; a slow push after SafetyPush, in case that it does not",
 			run: safetyPush},
 		{name: "after a session without NotNow",
 			why: "command.Exchanger: a push is left when the session ends with deferred commands, not otherwise",
