@@ -13,8 +13,8 @@
 //
 // An [APNs] is a server of real HTTP/2 with scripted answers; devices that were given it are woken by what it accepts. It
 // fails as Apple's does when it is told to: a push by its [PushAnswer], a connection or the whole service by methods of
-// the APNs. What Apple would take but would lose pushes is among its violations. [APNs.Totals] counts what became of any number of pushes. A [FeedbackService] is what Apple had before to
-// tell of dead tokens.
+// the APNs. What Apple takes but what may lose pushes is among its violations. [APNs.Totals] counts what became of any number
+// of pushes. A [FeedbackService] is what Apple had before to tell of dead tokens.
 //
 // The package does not import testing, so that programs can be built with it, too.
 package mdmtest
