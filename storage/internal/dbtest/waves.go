@@ -32,10 +32,10 @@ const waveChunk = 20
 // pushes are delivered between, so that whoever was woken again would be pushed again.
 func KilledWave(t *testing.T, dsn string, stores storage.Stores) {
 	t.Helper()
-	n := 3000
 	if testing.Short() {
-		n = 800
+		t.Skip("processes are killed in long runs only")
 	}
+	const n = 3000
 	crowd(t, stores, n)
 	w, err := stores.Waves.BeginWave(t.Context(), push.Wave{ID: "wave"})
 	require.NoError(t, err)
