@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -234,7 +233,7 @@ func (d *Dispatcher) try(ctx context.Context, targets []Target) []Result {
 	results := d.pushAll(pushing, targets)
 	for i := range results {
 		results[i].Target = targets[i]
-		results[i].Reason, results[i].APNsID = printable(results[i].Reason), printable(results[i].APNsID)
+		results[i].Reason, results[i].APNsID = shortPlain(results[i].Reason), shortPlain(results[i].APNsID)
 	}
 	d.doubt(results)
 	if ctx.Err() != nil { // we are shutting down: that tells nothing of APNs
@@ -274,15 +273,6 @@ var (
 	errHeld        = errors.New("push: no push of this topic gets through")
 	errEnvironment = errors.New("push: most tokens of this topic are called bad: is it the right environment of APNs, and the right certificate?")
 )
-
-// printable returns s if it is short and can be kept and logged as it is, else nothing.
-func printable(s string) string {
-	odd := func(r rune) bool { return r < ' ' || r > '~' }
-	if len(s) > 64 || strings.ContainsFunc(s, odd) {
-		return ""
-	}
-	return s
-}
 
 var (
 	errPanic = errors.New("push: the pusher panicked")

@@ -19,22 +19,22 @@ type InvalidToken struct {
 	Reason string // APNs' word, as "Unregistered"; empty: none. More than 64 bytes of printable ASCII are none, too
 }
 
-// What is taken of a source that is not ours: it goes into logs, and into columns of that size.
+// What is taken of a source or a Pusher that is not ours: it goes into logs, and into columns of that size.
 const (
-	maxFeedbackReason = 64 // bytes
-	maxFeedbackTopic  = 255
+	maxWord          = 64 // bytes of a reason or an apns-id
+	maxFeedbackTopic = 255
 )
 
-// feedbackReason returns s if it can be a reason, else nothing.
-func feedbackReason(s string) string {
-	if len(s) > maxFeedbackReason || !feedbackPlain(s) {
+// shortPlain returns s if it can be a reason or an apns-id, else nothing.
+func shortPlain(s string) string {
+	if len(s) > maxWord || !plain(s) {
 		return ""
 	}
 	return s
 }
 
-// feedbackPlain reports whether s is printable ASCII.
-func feedbackPlain(s string) bool {
+// plain reports whether s is printable ASCII.
+func plain(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 

@@ -52,7 +52,7 @@ func (a *Answers) Push(ctx context.Context, targets []Target) ([]Result, error) 
 		if since.IsZero() {
 			since = asked
 		}
-		a.note(InvalidToken{Token: targets[i].Token, Topic: targets[i].Topic, Since: since, Reason: feedbackReason(r.Reason)})
+		a.note(InvalidToken{Token: targets[i].Token, Topic: targets[i].Topic, Since: since, Reason: shortPlain(r.Reason)})
 	}
 	return results, nil
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/gomdm/applemdm/internal/recur"
 	"github.com/gomdm/applemdm/mdm"
 )
 
@@ -64,19 +64,11 @@ func (p *Poller) Run(ctx context.Context) error {
 		return err
 	}
 	interval := orDefault(p.Interval, defaultPoll)
-	timer := time.NewTimer(rand.N(interval/60 + 1)) // replicas that start together need not ask at once
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
-		}
+	return recur.Every(ctx, interval, interval/60, func() {
 		if err := p.Poll(ctx); err != nil && ctx.Err() == nil {
 			p.log(ctx, slog.LevelWarn, "not all invalid tokens are known or settled", slog.Any("error", err))
 		}
-		timer.Reset(interval/2 + rand.N(interval))
-	}
+	})
 }
 
 // Poll asks every source once and settles what they tell, and what is left from the round before. The error has what sources
@@ -154,10 +146,10 @@ func (p *Poller) makeRoom(ctx context.Context) error {
 
 // keep remembers t until it is settled, with the latest time at which it was found dead.
 func (p *Poller) keep(t InvalidToken, now time.Time) {
-	if len(t.Token) == 0 || len(t.Token) > maxToken || len(t.Topic) > maxFeedbackTopic || !feedbackPlain(t.Topic) {
+	if len(t.Token) == 0 || len(t.Token) > maxToken || len(t.Topic) > maxFeedbackTopic || !plain(t.Topic) {
 		return // nobody's
 	}
-	t.Reason = feedbackReason(t.Reason)
+	t.Reason = shortPlain(t.Reason)
 	if t.Since.After(now) {
 		t.Since = now
 	}

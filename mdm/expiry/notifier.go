@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"time"
 
+	"github.com/gomdm/applemdm/internal/recur"
 	"github.com/gomdm/applemdm/mdm"
 )
 
@@ -58,17 +58,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 	if interval <= 0 {
 		interval = DefaultInterval
 	}
-	timer := time.NewTimer(rand.N(interval/60 + 1)) // replicas that start together need not look at once
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
-		}
-		_ = n.Look(ctx) // logged
-		timer.Reset(interval/2 + rand.N(interval))
-	}
+	return recur.Every(ctx, interval, interval/60, func() { _ = n.Look(ctx) }) // it logs
 }
 
 // Look tells what is to be told now. The error has what sources could not tell and what the Store could not note, joined; the

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/gomdm/applemdm/internal/recur"
 	"github.com/gomdm/applemdm/mdm"
 )
 
@@ -44,19 +45,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 	if interval <= 0 {
 		interval = time.Minute
 	}
-	timer := time.NewTimer(rand.N(interval/10 + 1))
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
-		}
+	return recur.Every(ctx, interval, interval/10, func() {
 		if err := w.Flush(ctx); err != nil && ctx.Err() == nil && w.Logger != nil {
 			w.Logger.LogAttrs(ctx, slog.LevelWarn, "not all devices were looked at", slog.Any("error", err))
 		}
-		timer.Reset(interval/2 + rand.N(interval)) // replicas take turns
-	}
+	})
 }
 
 // Flush looks at what is due now and returns when that is done. The error is the Store's.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"time"
 
+	"github.com/gomdm/applemdm/internal/recur"
 	"github.com/gomdm/applemdm/storage"
 )
 
@@ -19,7 +19,7 @@ const (
 
 // resume carries out orders for many that nobody works on any more.
 func (s *Server) resume(ctx context.Context) error {
-	return every(ctx, resumeEvery, func() {
+	return recur.Every(ctx, resumeEvery, resumeEvery/10, func() {
 		for ctx.Err() == nil {
 			done, err := s.cfg.Stores.FanOuts.Resume(ctx)
 			if err != nil && ctx.Err() == nil {
@@ -35,7 +35,7 @@ func (s *Server) resume(ctx context.Context) error {
 
 // sweep deletes what is over.
 func (s *Server) sweep(ctx context.Context) error {
-	return every(ctx, sweepEvery/4, func() {
+	return recur.Every(ctx, sweepEvery/4, sweepEvery/40, func() {
 		if leases := s.cfg.Stores.Leases; leases != nil {
 			// another owner each time: who has swept is refused like everybody else until the lease ends
 			if ours, err := leases.Acquire(ctx, "sweep", rand.Text(), sweepEvery); err != nil || !ours {
@@ -52,22 +52,6 @@ func (s *Server) sweep(ctx context.Context) error {
 				slog.Int("asides", swept.Asides), slog.Int("challenges", swept.Challenges), slog.Int("waves", swept.Waves), slog.Duration("took", s.cfg.Clock().Sub(began)))
 		}
 	})
-}
-
-// every calls f now and then until ctx ends, first after a part of the interval, so that replicas that start together do
-// not all look at once.
-func every(ctx context.Context, interval time.Duration, f func()) error {
-	timer := time.NewTimer(mathrand.N(interval / 10))
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
-		}
-		f()
-		timer.Reset(interval/2 + mathrand.N(interval))
-	}
 }
 
 func (s *Server) log(ctx context.Context, level slog.Level, text string, attrs ...slog.Attr) {

@@ -15,6 +15,11 @@ const never = math.MaxInt64
 // pushable reports whether pushes can be sent to a channel, but for what APNs says.
 func pushable(e *mdm.Enrollment) bool { return e.State == mdm.Enrolled && len(e.PushToken) > 0 }
 
+// reachable reports whether pushes are sent to a channel: it is pushable and not gone.
+func reachable(state, presence int64, token []byte) bool {
+	return mdm.State(state) == mdm.Enrolled && len(token) > 0 && mdm.Presence(presence) != mdm.Gone
+}
+
 // found is the presence that is written with a row.
 type found struct {
 	presence mdm.Presence

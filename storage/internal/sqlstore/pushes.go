@@ -64,7 +64,7 @@ func (t *tx) duePushes(ctx context.Context, args []any) (out []duePush, err erro
 			var updated, state, presence, failures int64
 			err := scan(&d.row, &d.Enrollment.Tenant, &d.Enrollment.Device, &d.Enrollment.User, &d.Topic, &d.Token, &d.Magic, &updated, &state, &presence, &failures)
 			d.TokenUpdatedAt, d.Failures = fromMicros(updated), int(failures)
-			d.possible = mdm.State(state) == mdm.Enrolled && len(d.Token) > 0 && mdm.Presence(presence) != mdm.Gone
+			d.possible = reachable(state, presence, d.Token)
 			out = append(out, d)
 			return err
 		})
@@ -245,7 +245,7 @@ func (db *DB) LastPush(ctx context.Context, id mdm.EnrollmentID) (push.Record, e
 	case again != 0: // parked
 		r.Due = fromMicros(again)
 	}
-	r.Held = !r.Due.IsZero() && !(mdm.State(state) == mdm.Enrolled && mdm.Presence(presence) != mdm.Gone && len(token) > 0)
+	r.Held = !r.Due.IsZero() && !reachable(state, presence, token)
 	return r, nil
 }
 
