@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/push"
 )
 
 // pushOrder is what a child of the comparison of pushes is told, a line of JSON on its stdin.
@@ -139,13 +140,14 @@ func shown(base string) ([]byte, error) {
 	return conn.ConnectionState().PeerCertificates[0].Raw, nil
 }
 
-// roots trusts o.Root.
-func (o pushOrder) roots() (*x509.CertPool, error) {
+// credentials returns a push certificate, and whom to trust as the APNs.
+func (o pushOrder) credentials() (cert push.Certificate, roots *x509.CertPool, err error) {
 	root, err := x509.ParseCertificate(o.Root)
 	if err != nil {
-		return nil, err
+		return cert, nil, err
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(root)
-	return pool, nil
+	roots = x509.NewCertPool()
+	roots.AddCert(root)
+	cert, err = mdmtest.NewPushCertificate(benchTopic)
+	return cert, roots, err
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gomdm/applemdm/mdm/mdmtest"
 	nanomdm "github.com/micromdm/nanomdm/mdm"
 	nanopushes "github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/push/nanopush"
@@ -27,11 +26,7 @@ func (p *nanoPushes) open(o pushOrder) error {
 	if p.provider != nil {
 		return nil
 	}
-	cert, err := mdmtest.NewPushCertificate(benchTopic)
-	if err != nil {
-		return err
-	}
-	roots, err := o.roots()
+	cert, roots, err := o.credentials()
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/push/apns"
 )
@@ -26,11 +25,7 @@ func (p *ourPushes) open(o pushOrder) error {
 	if p.client != nil {
 		return nil
 	}
-	cert, err := mdmtest.NewPushCertificate(benchTopic)
-	if err != nil {
-		return err
-	}
-	roots, err := o.roots()
+	cert, roots, err := o.credentials()
 	if err != nil {
 		return err
 	}

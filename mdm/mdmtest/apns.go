@@ -3,7 +3,6 @@ package mdmtest
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -98,14 +97,7 @@ func NewAPNs() *APNs { return APNsConfig{}.Start() }
 
 // Start starts an APNs with the settings of c. It panics if there is no loopback port to be had.
 func (c APNsConfig) Start() *APNs {
-	pair, roots, err := apnsServerCertificate()
-	if err != nil {
-		panic(fmt.Sprintf("mdmtest: %v", err))
-	}
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		panic(fmt.Sprintf("mdmtest: %v", err))
-	}
+	pair, roots, listener := apnsListen()
 	c = c.withDefaults()
 	a := &APNs{
 		url: "https://" + listener.Addr().String(), roots: roots, listener: listener, config: c, streams: c.MaxStreams,

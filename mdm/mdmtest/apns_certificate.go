@@ -88,6 +88,19 @@ func apnsServerCertificate() (tls.Certificate, *x509.CertPool, error) {
 	return pair, roots, nil
 }
 
+// apnsListen opens a loopback port for a server with a certificate of its own. It panics if there is none to be had.
+func apnsListen() (tls.Certificate, *x509.CertPool, *net.TCPListener) {
+	pair, roots, err := apnsServerCertificate()
+	if err != nil {
+		panic(fmt.Sprintf("mdmtest: %v", err))
+	}
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		panic(fmt.Sprintf("mdmtest: %v", err))
+	}
+	return pair, roots, listener
+}
+
 // Revoke makes the APNs refuse the certificate in the TLS handshake of new connections, as Apple does with one that is
 // revoked.
 func (a *APNs) Revoke(c push.Certificate) {

@@ -36,14 +36,7 @@ type FeedbackService struct {
 
 // NewFeedbackService starts a FeedbackService. It panics if there is no loopback port to be had.
 func NewFeedbackService() *FeedbackService {
-	pair, roots, err := apnsServerCertificate()
-	if err != nil {
-		panic(fmt.Sprintf("mdmtest: %v", err))
-	}
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		panic(fmt.Sprintf("mdmtest: %v", err))
-	}
+	pair, roots, listener := apnsListen()
 	s := &FeedbackService{roots: roots, listener: listener, dead: map[string][]byte{}, cut: -1, conns: map[net.Conn]struct{}{}}
 	s.tls = &tls.Config{
 		Certificates:     []tls.Certificate{pair},
