@@ -83,6 +83,9 @@ type Purpose uint8
 const (
 	PurposeEnroll Purpose = iota + 1 // by the challenge of a fresh enrollment
 	PurposeRenew                     // as the renewal of the enrollment named by the certificate's Device
+	// PurposeProfile is the delivery of profiles over the air, before there is an enrollment. The certificate's Device is the
+	// ID of the session that it was issued in, so no enrollment can claim it.
+	PurposeProfile
 )
 
 // String returns the purpose in a word.
@@ -92,6 +95,8 @@ func (p Purpose) String() string {
 		return "enroll"
 	case PurposeRenew:
 		return "renew"
+	case PurposeProfile:
+		return "profile"
 	}
 	return "unknown"
 }

@@ -132,14 +132,21 @@ func decodeProfile(top map[string]any) (*Profile, error) {
 	if !ok {
 		return nil, fmt.Errorf("PayloadContent is no array")
 	}
+	var err error
+	p.Payloads, err = decodePayloads(content)
+	return p, err
+}
+
+func decodePayloads(content []any) ([]Payload, error) {
+	var out []Payload
 	for i, item := range content {
 		dict, ok := item.(map[string]any)
 		if !ok || text(dict, "PayloadType") == "" {
 			return nil, fmt.Errorf("PayloadContent[%d] is no payload", i)
 		}
-		p.Payloads = append(p.Payloads, decodePayload(dict))
+		out = append(out, decodePayload(dict))
 	}
-	return p, nil
+	return out, nil
 }
 
 func text(dict map[string]any, key string) string {

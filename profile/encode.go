@@ -19,7 +19,7 @@ func (p *Profile) Encode() ([]byte, error) {
 	}
 	top := p.top()
 	if len(p.EncryptedContent) > 0 {
-		top["EncryptedPayloadContent"] = p.EncryptedContent
+		top["IsEncrypted"], top["EncryptedPayloadContent"] = true, p.EncryptedContent
 		return plistx.MarshalIndent(top)
 	}
 	content, err := p.encodePayloads()

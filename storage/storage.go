@@ -9,6 +9,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/event"
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/identity"
@@ -40,6 +41,7 @@ type Stores struct {
 	Presence         presence.Store
 	Expiry           expiry.Store
 	Waves            push.Waves
+	Sessions         enroll.Sessions
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next
