@@ -24,6 +24,12 @@ func encode(c Command) (map[string]any, error) {
 }
 
 func dictionaryOf(c Command) (map[string]any, error) {
+	switch r := c.(type) {
+	case Recipe:
+		return r.dictionary(), nil
+	case *Recipe:
+		return r.dictionary(), nil
+	}
 	if isOurs(c) {
 		return schema.Encode(c)
 	}

@@ -62,7 +62,10 @@ func prepare(o Order) (Item, error) {
 	if !plain(kind) {
 		return Item{}, fmt.Errorf("the command has no RequestType, or not one of 1 to %d printable ASCII characters", maxText)
 	}
-	inspection := inspect(kind, dict)
+	inspection, of := inspect(kind, dict), traits(kind, dict)
+	if r, ok := recipeOf(dict); ok {
+		o.Relax, of = o.Relax|unmade, r.Traits
+	}
 	if err := inspection.Check(schema.Target{}).Relaxed(o.Relax).Err(); err != nil {
 		return Item{}, fmt.Errorf("%s: %w", kind, err)
 	}
@@ -82,7 +85,7 @@ func prepare(o Order) (Item, error) {
 	if len(body) > MaxBody {
 		return Item{}, fmt.Errorf("the message has %d bytes, over the limit of %d", len(body), MaxBody)
 	}
-	return Item{UUID: id, RequestType: kind, Body: body, Traits: traits(kind, dict), Digest: sha256.Sum256(command),
+	return Item{UUID: id, RequestType: kind, Body: body, Traits: of, Digest: sha256.Sum256(command),
 		Relax: o.Relax, inspection: inspection}, nil
 }
 

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"crypto/x509"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -10,11 +11,16 @@ import (
 	"github.com/gomdm/applemdm/mdm/identity"
 )
 
-// Service is the command half of the protocol: it turns a report into one [Exchanger.Exchange]. Store is required. It is
+// Service is the command half of the protocol: it turns a report into one [Exchanger.Exchange], and a [Recipe] that is offered
+// into a command. Store is required. It is
 // safe for concurrent use if Store is.
 type Service struct {
 	Store  Exchanger
 	Policy identity.Policy // who may speak for an enrollment; the zero value is the careful one
+
+	Cooks    map[string]Cook // who makes the commands of recipes
+	Enqueuer Enqueuer        // withdraws what is called off; nil: that is put off again and again, until its NotAfter
+	Logger   *slog.Logger    // for recipes; nil: nothing is logged
 }
 
 // Request is a report and who sent it. The certificate is verified to be one of ours; whether it may speak for ID is
@@ -50,9 +56,14 @@ func (s *Service) Report(ctx context.Context, r *Request) (*Offer, error) {
 	report := &Report{ID: r.ID, Channel: r.Channel, Fingerprint: r.Fingerprint,
 		Status: Status(clip(string(r.Status))), CommandUUID: clip(r.CommandUUID),
 		Raw: r.Raw, UserConfiguration: r.UserConfiguration, At: r.At}
-	return s.Store.Exchange(ctx, report, func(standing *identity.Standing) identity.Verdict {
-		return s.Policy.Admit(standing, claim)
-	})
+	exchange := func(r *Report) (*Offer, error) {
+		return s.Store.Exchange(ctx, r, func(standing *identity.Standing) identity.Verdict { return s.Policy.Admit(standing, claim) })
+	}
+	offer, err := exchange(report)
+	if err != nil || offer == nil {
+		return nil, err
+	}
+	return s.serve(ctx, report, exchange, offer)
 }
 
 // clip shortens a text that is too long for the columns of a database. What it returns then is no UUID and no status of

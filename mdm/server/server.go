@@ -59,6 +59,9 @@ type Config struct {
 	// Wrap, if not nil, puts a handler of yours around the check-in service: to see every message, or to answer some.
 	Wrap func(checkin.Handler) checkin.Handler
 
+	// Cooks make the commands of recipes, by the name of the recipe; see [command.Recipe].
+	Cooks map[string]command.Cook
+
 	// Consumers get the events, each by its own name and at its own pace. Stores.Events is required for it.
 	Consumers map[string]event.Consumer
 
@@ -150,7 +153,7 @@ func (s *Server) wire() {
 	if s.cfg.Wrap != nil {
 		s.checkin = s.cfg.Wrap(s.checkin)
 	}
-	s.command = &command.Service{Store: s.cfg.Stores.Command, Policy: s.cfg.Identity}
+	s.command = &command.Service{Store: s.cfg.Stores.Command, Policy: s.cfg.Identity, Cooks: s.cfg.Cooks, Enqueuer: s.cfg.Stores.Command, Logger: s.cfg.Logger}
 	if s.cfg.Pusher != nil {
 		s.pushes = &push.Dispatcher{Store: s.cfg.Stores.Push, Pusher: s.cfg.Pusher, Pacing: s.cfg.Pacing, Clock: s.cfg.Clock, Logger: s.cfg.Logger}
 	}
