@@ -75,6 +75,16 @@ const (
 	EventExpired  EventType = "credential.expired"
 )
 
+// Workflow events: of a workflow's run on an enrollment. The subject is the workflow, the name the run's ID, and the reason where
+// it stands, in words.
+const (
+	EventWorkflowBegun    EventType = "workflow.begun"
+	EventWorkflowDone     EventType = "workflow.done"
+	EventWorkflowFailed   EventType = "workflow.failed"
+	EventWorkflowCanceled EventType = "workflow.canceled" // by an operator, or because the enrollment ended
+	EventWorkflowAside    EventType = "workflow.aside"    // a step failed too often; somebody has to look
+)
+
 // Event tells of one change. It is written in the transaction of the change itself and delivered at least once, in
 // order of Seq within one enrollment. It holds no secrets.
 type Event struct {

@@ -17,7 +17,7 @@ type Retention struct {
 	// Asides is for reports that were kept aside, which somebody should look at. 0: 180 days.
 	Asides time.Duration
 	// Events is for events, the audit trail. 0: 90 days. One that a consumer has not acknowledged is kept, but not for more
-	// than four times that: the consumer is gone. It is for waves of pushes, too, counted from their end.
+	// than four times that: the consumer is gone. It is for waves of pushes and for runs of workflows, too, counted from their end.
 	Events time.Duration
 	// Challenges is for SCEP challenges, counted from when they expire. 0: 30 days.
 	Challenges time.Duration
@@ -51,6 +51,7 @@ type Swept struct {
 	Events     int
 	Challenges int
 	Waves      int // of pushes, that have ended
+	Runs       int // of workflows, that are over
 }
 
 // Sweeper deletes what is over.

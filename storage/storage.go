@@ -15,6 +15,7 @@ import (
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/presence"
 	"github.com/gomdm/applemdm/mdm/scep"
+	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/push"
 )
 
@@ -42,6 +43,7 @@ type Stores struct {
 	Expiry           expiry.Store
 	Waves            push.Waves
 	Sessions         enroll.Sessions
+	Runs             workflow.Store
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next

@@ -8,7 +8,7 @@
 //	})
 //
 // The handler serves both halves of the protocol on one URL and tells them apart by content type, as devices send them.
-// [Server.Run] does the work that is not anybody's request: it sends pushes, looks which devices are still there, tells of
+// [Server.Run] does the work that is not anybody's request: it sends pushes, takes the steps of workflows, looks which devices are still there, tells of
 // credentials whose end comes near, delivers events, finishes orders for many whose process is gone, and deletes what is over.
 //
 // The way of a request: its size is limited, then the certificate is extracted, then the property list is scanned in
@@ -33,6 +33,7 @@ import (
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/presence"
+	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/profile"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
@@ -61,6 +62,10 @@ type Config struct {
 
 	// Cooks make the commands of recipes, by the name of the recipe; see [command.Recipe].
 	Cooks map[string]command.Cook
+
+	// Workflows run on every enrollment that they begin on; see package workflow. Stores.Runs, Roster and Events are required
+	// for it.
+	Workflows []workflow.Any
 
 	// Consumers get the events, each by its own name and at its own pace. Stores.Events is required for it.
 	Consumers map[string]event.Consumer
@@ -101,6 +106,7 @@ type Server struct {
 	events  []*event.Dispatcher
 	watcher *presence.Watcher
 	expiry  *expiry.Calendar
+	engine  *workflow.Engine // nil: there are no workflows
 }
 
 // New checks cfg and returns a server. The error has a line for each thing that is missing.
@@ -117,6 +123,8 @@ func New(cfg Config) (*Server, error) {
 	require(cfg.Validator != nil, "Config.Validator is required")
 	require(cfg.Pusher == nil || cfg.Stores.Push != nil, "Config.Pusher needs Stores.Push")
 	require(len(cfg.Feedback) == 0 || cfg.Stores.Push != nil && cfg.Stores.Roster != nil, "Config.Feedback needs Stores.Push and Stores.Roster")
+	require(len(cfg.Workflows) == 0 || cfg.Stores.Runs != nil && cfg.Stores.Roster != nil && cfg.Stores.Events != nil,
+		"Config.Workflows needs Stores.Runs, Stores.Roster and Stores.Events")
 	require(len(cfg.Consumers) == 0 || cfg.Stores.Events != nil, "Config.Consumers needs Stores.Events")
 	if len(missing) > 0 {
 		return nil, errors.Join(missing...)
@@ -134,9 +142,29 @@ func New(cfg Config) (*Server, error) {
 		cfg.ReadTimeout = DefaultReadTimeout
 	}
 	s := &Server{cfg: cfg}
+	if err := s.workflows(); err != nil {
+		return nil, err
+	}
 	s.wire()
 	return s, nil
 }
+
+// workflows makes the engine. It takes part in the events under a name of its own.
+func (s *Server) workflows() (err error) {
+	if len(s.cfg.Workflows) == 0 {
+		return nil
+	}
+	s.engine, err = workflow.New(workflow.Config{Store: s.cfg.Stores.Runs, Commands: s.cfg.Stores.Command, Roster: s.cfg.Stores.Roster,
+		Clock: s.cfg.Clock, Logger: s.cfg.Logger}, s.cfg.Workflows...)
+	if err != nil {
+		return fmt.Errorf("server: Config.Workflows: %w", err)
+	}
+	s.events = append(s.events, &event.Dispatcher{Log: s.cfg.Stores.Events, Name: "workflows", Consumer: s.engine, Logger: s.cfg.Logger})
+	return nil
+}
+
+// Workflows returns the engine of Config.Workflows, to begin runs and to change them; nil if there are none.
+func (s *Server) Workflows() *workflow.Engine { return s.engine }
 
 // wire makes the parts out of the configuration.
 func (s *Server) wire() {
@@ -210,6 +238,9 @@ func (s *Server) runners() []func(context.Context) error {
 	for _, d := range s.events {
 		all = append(all, d.Run)
 	}
+	if s.engine != nil {
+		all = append(all, s.engine.Run)
+	}
 	if s.watcher != nil {
 		all = append(all, s.watcher.Run)
 	}
@@ -241,7 +272,7 @@ func (s *Server) changed(c storage.Change) {
 	}
 }
 
-// Flush looks at the devices, delivers the events and sends the pushes that are due now, and returns when that is done. Run
+// Flush looks at the devices, delivers the events, takes the steps of workflows and sends the pushes that are due now, and returns when that is done. Run
 // does the same in the background; Flush is for tests and for shutting down. A push that waits for the end of
 // Config.Pacing.Spacing is not due: tests set a negative one.
 func (s *Server) Flush(ctx context.Context) error {
@@ -249,8 +280,14 @@ func (s *Server) Flush(ctx context.Context) error {
 	if s.watcher != nil {
 		errs = append(errs, s.watcher.Flush(ctx))
 	}
-	for _, d := range s.events {
-		errs = append(errs, d.Flush(ctx))
+	for range 2 { // what workflows do leaves events, too
+		for _, d := range s.events {
+			errs = append(errs, d.Flush(ctx))
+		}
+		if s.engine == nil {
+			break
+		}
+		errs = append(errs, s.engine.Flush(ctx))
 	}
 	if s.pushes != nil {
 		errs = append(errs, s.pushes.Flush(ctx))

@@ -13,6 +13,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/expiry"
+	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
 )
@@ -53,6 +54,9 @@ type DB struct {
 	reminders map[credential]expiry.Stage // told last
 	consumers map[string]*consumer
 
+	runs   map[string]*workflow.Run
+	living map[mdm.EnrollmentID]map[string]bool // of runs that are not over
+
 	pushCertificates map[string]push.Certificate
 	vault            map[string]mdm.Secret
 
@@ -82,6 +86,8 @@ func New() *DB {
 		vault:            map[string]mdm.Secret{},
 		leases:           map[string]lease{},
 		reminders:        map[credential]expiry.Stage{},
+		runs:             map[string]*workflow.Run{},
+		living:           map[mdm.EnrollmentID]map[string]bool{},
 		watchers:         map[int]func(storage.Change){},
 	}
 }
@@ -89,7 +95,7 @@ func New() *DB {
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db}
+		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db, Runs: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

@@ -35,6 +35,7 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, r storage.Retention) (do
 					done.Waves++
 				}
 			}
+			done.Runs = db.sweepRuns(before)
 		}
 		return nil
 	})

@@ -138,7 +138,7 @@ var dialect = &sqlstore.Dialect{
 		"keyed": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin", "changing": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin", "keyed changing": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
 		"on enrollments": " ON mdm_enrollments", "roster": " FORCE INDEX (tenant)", "zero": "0", "blank": "''", "null": "NULL",
 		"share": "LOCK IN SHARE MODE",
-		"empty": "''", "lock": "FOR UPDATE", "skip": "FOR UPDATE SKIP LOCKED", "skip e": "FOR UPDATE SKIP LOCKED",
+		"empty": "''", "lock": "FOR UPDATE", "skip": "FOR UPDATE SKIP LOCKED", "skip r": "FOR UPDATE SKIP LOCKED", "skip e": "FOR UPDATE SKIP LOCKED",
 	},
 	Values:   true,
 	Excluded: "VALUES(%s)",

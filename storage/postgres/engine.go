@@ -26,7 +26,7 @@ var dialect = &sqlstore.Dialect{
 		"changing": roomy, "keyed changing": roomy,
 		"on enrollments": "", "roster": "", "zero": "0::BIGINT", "blank": "''::TEXT", "null": "NULL::BYTEA", // of one type, or a union is made of subqueries
 		"share": "FOR SHARE",
-		"empty": "CAST('' AS BYTEA)", "lock": "FOR UPDATE", "skip": "FOR UPDATE OF p SKIP LOCKED", "skip e": "FOR UPDATE OF e SKIP LOCKED",
+		"empty": "CAST('' AS BYTEA)", "lock": "FOR UPDATE", "skip": "FOR UPDATE OF p SKIP LOCKED", "skip r": "FOR UPDATE OF r SKIP LOCKED", "skip e": "FOR UPDATE OF e SKIP LOCKED",
 	},
 	Dollar:   true,
 	Excluded: "excluded.%s",

@@ -22,7 +22,7 @@ var dialect = &sqlstore.Dialect{
 		"table": " STRICT", "keyed": " STRICT, WITHOUT ROWID", "changing": " STRICT", "keyed changing": " STRICT, WITHOUT ROWID",
 		"on enrollments": "", "roster": "", "zero": "0", "blank": "''", "null": "NULL",
 		"share": "",
-		"empty": "x''", "lock": "", "skip": "", "skip e": "", // one transaction at a time writes
+		"empty": "x''", "lock": "", "skip": "", "skip r": "", "skip e": "", // one transaction at a time writes
 	},
 	Excluded: "excluded.%s",
 	Upsert:   "ON CONFLICT (%s) DO UPDATE SET",

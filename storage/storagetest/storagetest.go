@@ -96,6 +96,7 @@ func groups() []group {
 		{"retention", needsSweep, retentionCases()},
 		{"work-leases", needsLeases, workLeaseCases()},
 		{"reminders", needsExpiry | needsEvents, reminderCases()},
+		{"runs", needsRuns | needsRoster | needsEvents, runCases()},
 		{"secrets", needsEscrow, secretCases()},
 		{"vault", needsVault, vaultCases()},
 		{"identity", 0, identityCases()},
@@ -156,6 +157,7 @@ const (
 	needsPresence
 	needsExpiry
 	needsWaves
+	needsRuns
 	needsDurable
 )
 
@@ -181,6 +183,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsPresence, "Presence", s.Presence != nil},
 		{needsExpiry, "Expiry", s.Expiry != nil},
 		{needsWaves, "Waves", s.Waves != nil},
+		{needsRuns, "Runs", s.Runs != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

@@ -1,6 +1,10 @@
 package sqlstore
 
-import "github.com/gomdm/applemdm/mdm"
+import (
+	"strings"
+
+	"github.com/gomdm/applemdm/mdm"
+)
 
 // Statements returns the statements that devices' requests run, each for one row of arguments, so that tests can ask a
 // database how it would run them.
@@ -8,7 +12,7 @@ func Statements(d *Dialect) []*Call {
 	var out []*Call
 	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opFinish, opErase,
 		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opEnqueue, opEnqueueMany, opWake, opLeasePush,
-		opFind, opSettle, opUnsent, opDead, opPark, opUnpark, opUnparkLater, opEnrolled, opPresence, opLook, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge} {
+		opFind, opSettle, opUnsent, opDead, opPark, opUnpark, opUnparkLater, opEnrolled, opPresence, opLook, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge, opForgetRun} {
 		row := make([]any, len(o.params))
 		for i, p := range o.params {
 			switch p.kind {
@@ -28,5 +32,6 @@ func Statements(d *Dialect) []*Call {
 	missed, args := filtered(selectRow, mdm.Filter{Tenant: "x", Presence: []mdm.Presence{mdm.Inactive}, After: mdm.EnrollmentID{Device: "x"}, Limit: 10})
 	now := int64(1)
 	return append(out, &Call{Text: d.text(missed), Args: numbers(args)}, &Call{Text: d.text(dueQuery), Args: []any{now, now, int64(10)}},
-		&Call{Text: d.text(lookQuery), Args: []any{now, now, int64(10)}})
+		&Call{Text: d.text(lookQuery), Args: []any{now, now, int64(10)}}, &Call{Text: d.text(runsOf), Args: []any{"x", "x", "x"}},
+		&Call{Text: d.text(strings.Replace(dueRuns, "%s", "?", 1)), Args: []any{now, now, "x", int64(10)}})
 }

@@ -34,6 +34,9 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, r storage.Retention) (st
 	if err := db.sweepWaves(ctx, now, r, &done.Waves); err != nil {
 		return done, err
 	}
+	if err := db.sweepRuns(ctx, now, r, &done.Runs); err != nil {
+		return done, err
+	}
 	return done, db.sweepEvents(ctx, now, r, &done.Events)
 }
 

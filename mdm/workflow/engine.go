@@ -1,0 +1,229 @@
+package workflow
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// Roster finds an enrollment.
+type Roster interface {
+	Enrollment(ctx context.Context, id mdm.EnrollmentID) (*mdm.Enrollment, error)
+}
+
+// Config says what an Engine is made of.
+type Config struct {
+	Store    Store             // required
+	Commands command.Inspector // required: where answers are read
+	Roster   Roster            // required
+
+	Interval time.Duration    // between looks when nobody calls Notify; 0: 1 s
+	Lease    time.Duration    // how long a step may take; 0: 1 min
+	Workers  int              // steps taken at once; 0: 8
+	Clock    func() time.Time // nil: time.Now
+	Logger   *slog.Logger     // nil: nothing is logged
+}
+
+// Engine runs workflows. Make it with [New]; it is safe for concurrent use. It consumes the events of a server
+// ([Engine.Consume]) and works in the background ([Engine.Run]), in any number of processes on one Store.
+type Engine struct {
+	cfg    Config
+	kinds  map[string]kind
+	names  []string
+	hears  map[mdm.EventType]bool
+	holder string
+	wake   chan struct{}
+}
+
+// Any is a *[Workflow] of any state.
+type Any interface{ kind }
+
+// New returns an engine for workflows.
+func New(cfg Config, workflows ...Any) (*Engine, error) {
+	if cfg.Store == nil || cfg.Commands == nil || cfg.Roster == nil {
+		return nil, errors.New("workflow: Config.Store, Commands and Roster are required")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	e := &Engine{cfg: cfg, kinds: map[string]kind{}, hears: map[mdm.EventType]bool{}, holder: rand.Text(), wake: make(chan struct{}, 1)}
+	for _, w := range workflows {
+		if err := w.check(); err != nil {
+			return nil, err
+		}
+		if e.kinds[w.name()] != nil {
+			return nil, fmt.Errorf("workflow: there are two of the name %s", w.name())
+		}
+		e.kinds[w.name()] = w
+		e.names = append(e.names, w.name())
+		for _, list := range [][]mdm.EventType{w.listens(), final, ending} {
+			for _, kind := range list {
+				e.hears[kind] = true
+			}
+		}
+	}
+	slices.Sort(e.names)
+	return e, nil
+}
+
+// Begin starts a run of a workflow with a state, which is of its type S or nil. It is false, and the run is the one that is
+// there, if an open one of the enrollment has the same key; an empty key is none.
+func (e *Engine) Begin(ctx context.Context, workflow string, id mdm.EnrollmentID, key string, state any) (Run, bool, error) {
+	const op = "workflow.Begin"
+	k := e.kinds[workflow]
+	if k == nil {
+		return Run{}, false, mdm.Errorf(mdm.NotFound, op, "there is no workflow %q", workflow)
+	}
+	r, err := k.begin(state)
+	if err != nil {
+		return Run{}, false, err
+	}
+	r.Enrollment, r.Key = id, key
+	return e.begin(ctx, r)
+}
+
+func (e *Engine) begin(ctx context.Context, r Run) (Run, bool, error) {
+	now := e.cfg.Clock()
+	r.BegunAt, r.MovedAt, r.Due = now, now, now
+	r, fresh, err := e.cfg.Store.BeginRun(ctx, r)
+	if fresh {
+		e.Notify()
+	}
+	return r, fresh, err
+}
+
+// Cancel ends a run. Its commands that have no answer yet stay on the queue.
+func (e *Engine) Cancel(ctx context.Context, tenant, id, why string) (Run, error) {
+	now := e.cfg.Clock()
+	return e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) error {
+		r.end(Canceled, why, now)
+		return nil
+	})
+}
+
+// Resume has the step of a run that was set aside tried again, or of one that waits for its next attempt.
+func (e *Engine) Resume(ctx context.Context, tenant, id string) (Run, error) {
+	now := e.cfg.Clock()
+	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) error {
+		r.Status, r.Attempts, r.Due = Open, 0, now
+		return nil
+	})
+	e.Notify()
+	return r, err
+}
+
+// Consume implements event.Consumer: it starts the runs that an event begins, and wakes those that wait for it.
+func (e *Engine) Consume(ctx context.Context, event mdm.Event) error {
+	if !e.hears[event.Type] {
+		return nil
+	}
+	now, woken := e.cfg.Clock(), false
+	err := e.cfg.Store.TellRuns(ctx, event.Enrollment, func(r *Run) bool {
+		heard := r.Hear(event, now)
+		woken = woken || heard
+		return heard
+	})
+	if err != nil {
+		return err
+	}
+	if woken {
+		e.Notify()
+	}
+	for _, name := range e.names {
+		k := e.kinds[name]
+		if !slices.Contains(k.listens(), event.Type) {
+			continue
+		}
+		r, ok, err := k.start(ctx, event)
+		if err != nil {
+			return fmt.Errorf("workflow: %s: %w", name, err)
+		}
+		if !ok {
+			continue
+		}
+		// An enrollment that ended meanwhile begins nothing.
+		if _, _, err := e.begin(ctx, r); err != nil && mdm.CodeOf(err) != mdm.Forbidden && mdm.CodeOf(err) != mdm.NotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+// Notify makes Run look for due runs at once. It never blocks.
+func (e *Engine) Notify() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // a look is due already
+	}
+}
+
+// Run takes steps until ctx ends, and returns the cause of that. Failures of the Store are logged and tried again.
+func (e *Engine) Run(ctx context.Context) error {
+	interval := e.cfg.Interval
+	if interval <= 0 {
+		interval = time.Second
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if err := e.Flush(ctx); err != nil && ctx.Err() == nil {
+			e.log(ctx, slog.LevelWarn, "workflows wait", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		case <-e.wake:
+		}
+	}
+}
+
+// Flush takes the steps that are due now, and those that follow at once, and returns. The error is the Store's; a step that
+// fails is logged and due again.
+func (e *Engine) Flush(ctx context.Context) error {
+	workers, lease := e.cfg.Workers, e.lease()
+	if workers <= 0 {
+		workers = 8
+	}
+	for {
+		runs, err := e.cfg.Store.LeaseRuns(ctx, e.names, e.holder, e.cfg.Clock(), lease, 4*workers)
+		if err != nil || len(runs) == 0 {
+			return err
+		}
+		limit := make(chan struct{}, workers)
+		errs := make([]error, len(runs))
+		var group sync.WaitGroup
+		for i := range runs {
+			limit <- struct{}{}
+			group.Go(func() {
+				defer func() { <-limit }()
+				errs[i] = e.turn(ctx, &runs[i])
+			})
+		}
+		group.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *Engine) lease() time.Duration {
+	if e.cfg.Lease <= 0 {
+		return time.Minute
+	}
+	return e.cfg.Lease
+}
+
+func (e *Engine) log(ctx context.Context, level slog.Level, text string, attrs ...slog.Attr) {
+	if e.cfg.Logger != nil {
+		e.cfg.Logger.LogAttrs(ctx, level, text, attrs...)
+	}
+}

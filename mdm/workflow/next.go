@@ -1,0 +1,79 @@
+package workflow
+
+import (
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// Next says what comes of a step: where the workflow goes, what it sends, and what it waits for. Make one with [Go], [Finish]
+// or [GiveUp]. What it says is written in one transaction with the commands.
+type Next struct {
+	step   string
+	end    Status
+	note   string
+	sends  []send
+	drops  []string
+	waits  Waits
+	due    time.Time
+	moment bool // at once
+}
+
+type send struct {
+	name  string
+	order command.Order
+}
+
+// Go goes on with a step: at once, unless it is told to wait for something.
+func Go(step string) Next { return Next{step: step, moment: true} }
+
+// Finish ends the workflow, its purpose fulfilled.
+func Finish(note string) Next { return Next{end: Done, note: note} }
+
+// GiveUp ends the workflow without success. Commands of it that have no answer yet stay on the queue unless Drop says
+// otherwise.
+func GiveUp(note string) Next { return Next{end: Failed, note: note} }
+
+// Note says where the workflow stands, for people. It must not hold secrets.
+func (n Next) Note(text string) Next {
+	n.note = text
+	return n
+}
+
+// Send puts a command on the queue of the run's enrollment, under a name of the workflow's own, by which [Turn.Answer]
+// finds the answer. A name that was used before means the newer command from then on. Its target, its UUID and what is told
+// of it (To, UUID, Each, Progress) are the engine's to fill in.
+func (n Next) Send(name string, o command.Order) Next {
+	n.sends = append(n.sends[:len(n.sends):len(n.sends)], send{name, o})
+	return n
+}
+
+// Drop withdraws a command that was sent before, if it has no answer yet.
+func (n Next) Drop(name string) Next {
+	n.drops = append(n.drops[:len(n.drops):len(n.drops)], name)
+	return n
+}
+
+// Answered waits until one of these commands has a final state: an answer of the device, or its withdrawal, or its end.
+func (n Next) Answered(names ...string) Next {
+	n.waits.Answers = append(n.waits.Answers[:len(n.waits.Answers):len(n.waits.Answers)], names...)
+	n.moment = false
+	return n
+}
+
+// On waits for an event of the run's enrollment. The workflow must have listed it in [Workflow.Listens].
+func (n Next) On(events ...mdm.EventType) Next {
+	n.waits.Events = append(n.waits.Events[:len(n.waits.Events):len(n.waits.Events)], events...)
+	n.moment = false
+	return n
+}
+
+// At waits no longer than until t.
+func (n Next) At(t time.Time) Next {
+	if n.due.IsZero() || t.Before(n.due) {
+		n.due = t
+	}
+	n.moment = false
+	return n
+}

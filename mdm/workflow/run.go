@@ -1,0 +1,212 @@
+package workflow
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// Run is one workflow on one enrollment, as a [Store] keeps it.
+type Run struct {
+	ID         string
+	Workflow   string
+	Version    int // of State
+	Enrollment mdm.EnrollmentID
+	Generation mdm.Generation // of the enrollment when the run began; it does not outlive it
+	// Key, if not empty, keeps the enrollment from having two open runs with it.
+	Key string
+
+	Status Status
+	Step   string          // the step to take next, or the last one
+	Note   string          // where it stands, in words; for people
+	State  json.RawMessage // the workflow's own; it holds no secrets
+
+	Sent   map[string]Sent // the commands of the run, by the names that its steps gave them
+	Waits  Waits
+	Signal *mdm.Event  // what woke it; nil: the time that it waited for
+	Missed []mdm.Event // what happened while a step was being taken
+
+	Due      time.Time // when the next step is to be taken, whatever happens; zero: when it is told
+	Turns    int       // steps that were taken
+	Attempts int       // of the step at hand that failed
+	Error    string    // of the last attempt
+
+	Holder      string    // who takes a step now
+	LeasedUntil time.Time // and until when nobody else does
+
+	BegunAt time.Time
+	MovedAt time.Time
+	EndedAt time.Time // zero: open
+}
+
+// Sent is a command that a run has put on the queue of its enrollment.
+type Sent struct {
+	UUID    string `json:"uuid"`
+	Refused string `json:"refused,omitempty"` // why the queue did not take it; it has no answer then
+}
+
+// Waits says what wakes a run. Any one of them is enough.
+type Waits struct {
+	Answers []string        `json:"answers,omitempty"` // names of commands in Sent that get a final state
+	Events  []mdm.EventType `json:"events,omitempty"`  // of the run's enrollment
+}
+
+// Status is how far a run is.
+type Status uint8
+
+// The statuses. All but Open and Aside are final.
+const (
+	Open     Status = iota + 1
+	Aside           // a step failed too often; an operator may have it tried again
+	Done            // the workflow reached its end
+	Failed          // the workflow gave up
+	Canceled        // by an operator, or because the enrollment ended
+)
+
+var statusNames = [...]string{"none", "open", "aside", "done", "failed", "canceled"}
+
+// String returns the status in a word.
+func (s Status) String() string {
+	if int(s) < len(statusNames) {
+		return statusNames[s]
+	}
+	return "unknown"
+}
+
+// Over reports whether s is final.
+func (s Status) Over() bool { return s >= Done }
+
+// final are the events of commands that have a final state.
+var final = []mdm.EventType{mdm.EventCommandAcknowledged, mdm.EventCommandFailed, mdm.EventCommandCanceled, mdm.EventCommandExpired}
+
+// ending are the events after which the runs of a former generation are over.
+var ending = []mdm.EventType{mdm.EventAuthenticated, mdm.EventEnrolled, mdm.EventReenrolled, mdm.EventAfterWipe, mdm.EventCheckedOut, mdm.EventEnded}
+
+// maxMissed bounds what is remembered while a step is being taken. What comes after it wakes the run in any case.
+const maxMissed = 64
+
+// Hear tells r of an event of its enrollment and reports whether r is another now. Stores call it for every open run.
+func (r *Run) Hear(e mdm.Event, now time.Time) bool {
+	if r.Status.Over() {
+		return false
+	}
+	if slices.Contains(ending, e.Type) && r.outlived(e) {
+		r.end(Canceled, "the enrollment ended", now)
+		return true
+	}
+	if r.Status != Open {
+		return false
+	}
+	if now.Before(r.LeasedUntil) {
+		if len(r.Missed) > maxMissed || slices.ContainsFunc(r.Missed, func(m mdm.Event) bool { return m.Seq == e.Seq }) {
+			return false
+		}
+		r.Missed = append(r.Missed, e)
+		return true
+	}
+	if !r.awaits(e) {
+		return false
+	}
+	r.wake(&e, now)
+	return true
+}
+
+// outlived reports whether the generation of r is over by e.
+func (r *Run) outlived(e mdm.Event) bool {
+	if e.Type == mdm.EventCheckedOut || e.Type == mdm.EventEnded {
+		return e.Generation == 0 || e.Generation >= r.Generation
+	}
+	return e.Generation > r.Generation
+}
+
+func (r *Run) awaits(e mdm.Event) bool {
+	if slices.Contains(r.Waits.Events, e.Type) {
+		return true
+	}
+	return slices.Contains(final, e.Type) && slices.ContainsFunc(r.Waits.Answers, func(name string) bool { return r.Sent[name].UUID == e.CommandUUID })
+}
+
+// wake makes the next step due.
+func (r *Run) wake(e *mdm.Event, now time.Time) {
+	if r.Due.IsZero() || now.Before(r.Due) {
+		r.Due, r.Signal = now, e
+	}
+}
+
+func (r *Run) end(s Status, note string, now time.Time) {
+	r.Status, r.Note, r.EndedAt, r.MovedAt = s, note, now, now
+	r.Due, r.Waits, r.Signal, r.Missed, r.Holder, r.LeasedUntil = time.Time{}, Waits{}, nil, nil, "", time.Time{}
+}
+
+// Lease gives r to a holder if a step of it is due and nobody else has it. Stores call it for runs that are due.
+func (r *Run) Lease(holder string, now time.Time, d time.Duration) bool {
+	if r.Status != Open || r.Due.IsZero() || now.Before(r.Due) || now.Before(r.LeasedUntil) {
+		return false
+	}
+	r.Holder, r.LeasedUntil = holder, now.Add(d)
+	return true
+}
+
+// Event returns what a store records of a run: EventWorkflowBegun with it, and one of the others when it is over or set aside.
+func (r *Run) Event(kind mdm.EventType, at time.Time) mdm.Event {
+	return mdm.Event{Type: kind, At: at, Enrollment: r.Enrollment, Generation: r.Generation, Subject: r.Workflow, Name: r.ID, Reason: r.Note}
+}
+
+// Turned returns the kind of the event that tells of a change of status, empty if there is none to tell.
+func (r *Run) Turned(before Status) mdm.EventType {
+	if r.Status == before {
+		return ""
+	}
+	switch r.Status {
+	case Aside:
+		return mdm.EventWorkflowAside
+	case Done:
+		return mdm.EventWorkflowDone
+	case Failed:
+		return mdm.EventWorkflowFailed
+	case Canceled:
+		return mdm.EventWorkflowCanceled
+	}
+	return ""
+}
+
+// Clone returns a copy of r that shares nothing with it.
+func (r *Run) Clone() Run {
+	c := *r
+	c.State = slices.Clone(r.State)
+	c.Sent = maps.Clone(r.Sent)
+	c.Waits = Waits{Answers: slices.Clone(r.Waits.Answers), Events: slices.Clone(r.Waits.Events)}
+	c.Missed = slices.Clone(r.Missed)
+	if r.Signal != nil {
+		signal := *r.Signal
+		c.Signal = &signal
+	}
+	return c
+}
+
+// Begun returns r as a store writes it for an enrollment, or why it does not: a NotFound error if there is no such enrollment,
+// a Forbidden one if it is not Enrolled, a Malformed one if something of r is too long to be kept.
+func (r Run) Begun(e *mdm.Enrollment) (Run, error) {
+	const op = "workflow.BeginRun"
+	switch {
+	case e == nil:
+		return Run{}, mdm.Errorf(mdm.NotFound, op, "the enrollment is not known")
+	case e.State != mdm.Enrolled:
+		return Run{}, mdm.Errorf(mdm.Forbidden, op, "the enrollment is %s", e.State)
+	case r.ID == "" || len(r.ID) > maxKey || len(r.Key) > maxKey || !plain(r.Workflow) || !plain(r.Step):
+		return Run{}, mdm.Errorf(mdm.Malformed, op, "the ID, the key, the workflow or the step is empty or too long")
+	case len(r.State) > MaxState:
+		return Run{}, mdm.Errorf(mdm.Malformed, op, "the state has %d bytes, over the limit of %d", len(r.State), MaxState)
+	}
+	r.Generation, r.Status = e.Generation, Open
+	return r, nil
+}
+
+// Limits of what a Store keeps, in bytes.
+const (
+	MaxState = 1 << 20
+	maxKey   = 255
+)

@@ -1,0 +1,201 @@
+package workflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// turn takes one step of a run that is leased.
+func (e *Engine) turn(ctx context.Context, r *Run) error {
+	k := e.kinds[r.Workflow]
+	if r.Version > k.version() { // a newer program began it; its lease ends, and that one goes on
+		return nil
+	}
+	next, state, err := e.take(ctx, k, r)
+	if ctx.Err() != nil {
+		return ctx.Err() // the lease ends, and somebody takes the step again
+	}
+	now := e.cfg.Clock()
+	var unsure *storeError
+	if errors.As(err, &unsure) {
+		return unsure.error // nothing is known of the step
+	}
+	written, settled := e.cfg.Store.SettleRun(context.WithoutCancel(ctx), r.ID, e.holder, func(r *Run, enrollment *mdm.Enrollment) Settlement {
+		if over(r, enrollment) {
+			r.end(Canceled, "the enrollment ended", now)
+			return Settlement{}
+		}
+		if err != nil {
+			r.fail(err, k.retry(), now)
+			return Settlement{}
+		}
+		r.Version = k.version()
+		return r.settle(next, state, now)
+	})
+	switch {
+	case errors.Is(settled, ErrLost):
+		return nil
+	case settled != nil:
+		return settled
+	case err != nil:
+		e.log(ctx, slog.LevelWarn, "a step failed", slog.String("workflow", r.Workflow), slog.String("run", r.ID), slog.String("step", r.Step),
+			slog.String("enrollment", r.Enrollment.String()), slog.Int("attempts", written.Attempts), slog.Bool("aside", written.Status == Aside), slog.Any("error", err))
+	}
+	return nil
+}
+
+// over reports whether the generation of a run is over.
+func over(r *Run, e *mdm.Enrollment) bool {
+	return e == nil || e.State == mdm.Ended || e.Generation != r.Generation
+}
+
+// storeError is a failure to read, which says nothing about the step.
+type storeError struct{ error }
+
+// take asks the workflow.
+func (e *Engine) take(ctx context.Context, k kind, r *Run) (next Next, state json.RawMessage, err error) {
+	t := &Turn{Run: r, Now: e.cfg.Clock()}
+	if t.Enrollment, err = e.cfg.Roster.Enrollment(ctx, r.Enrollment); err != nil && mdm.CodeOf(err) != mdm.NotFound {
+		return Next{}, nil, &storeError{err}
+	}
+	if over(r, t.Enrollment) {
+		return Next{}, nil, nil // SettleRun finds the same
+	}
+	if t.Answers, err = e.answers(ctx, r); err != nil {
+		return Next{}, nil, &storeError{err}
+	}
+	step, cancel := context.WithTimeout(ctx, e.lease()*3/4)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("workflow: the step panicked: %v", p)
+		}
+	}()
+	return k.take(step, t)
+}
+
+// answers reads the commands of a run that are final.
+func (e *Engine) answers(ctx context.Context, r *Run) (map[string]command.Entry, error) {
+	out := map[string]command.Entry{}
+	for name, sent := range r.Sent {
+		if sent.Refused != "" {
+			continue
+		}
+		q := command.Query{Tenant: r.Enrollment.Tenant, From: r.Enrollment, UUID: sent.UUID, Results: true}
+		for entry, err := range e.cfg.Commands.Entries(ctx, q) {
+			if err != nil {
+				return nil, err
+			}
+			if !entry.State.Open() {
+				out[name] = entry
+			}
+		}
+	}
+	return out, nil
+}
+
+// fail notes that a step failed.
+func (r *Run) fail(err error, retry Retry, now time.Time) {
+	r.Attempts++
+	r.Error = clip(err.Error())
+	r.MovedAt = now
+	r.release()
+	if wait, again := retry.wait(r.Attempts); again {
+		r.Due = now.Add(wait)
+		return
+	}
+	r.Status, r.Note, r.Due = Aside, r.Error, time.Time{}
+}
+
+func (r *Run) release() { r.Holder, r.LeasedUntil = "", time.Time{} }
+
+const maxText = 1000
+
+func clip(s string) string {
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+	}
+	return s
+}
+
+// settle applies what a step said.
+func (r *Run) settle(n Next, state json.RawMessage, now time.Time) Settlement {
+	missed := r.Missed
+	r.release()
+	r.Turns, r.Attempts, r.Error, r.MovedAt, r.State, r.Signal, r.Missed = r.Turns+1, 0, "", now, state, nil, nil
+	if n.note != "" {
+		r.Note = clip(n.note)
+	}
+	s := Settlement{Drops: r.drops(n.drops)}
+	if n.end != 0 {
+		r.end(n.end, r.Note, now)
+	} else {
+		r.Step, r.Waits, r.Due = n.step, n.waits, n.due
+		if n.moment {
+			r.Due = now
+		}
+	}
+	for _, send := range n.sends {
+		s.Orders = append(s.Orders, r.order(send))
+	}
+	s.Refused = func(uuid string, err error) { r.refused(uuid, err, now) }
+	for i := range missed {
+		if r.Status == Open && r.awaits(missed[i]) {
+			r.wake(&missed[i], now)
+		}
+	}
+	if len(missed) > maxMissed && r.Status == Open {
+		r.wake(nil, now)
+	}
+	return s
+}
+
+func (r *Run) drops(names []string) []string {
+	var uuids []string
+	for _, name := range names {
+		if sent, ok := r.Sent[name]; ok && sent.Refused == "" {
+			uuids = append(uuids, sent.UUID)
+		}
+	}
+	return uuids
+}
+
+// order makes a send an order to the run's enrollment. Its UUID follows from the run and the step, so that a step that is
+// taken again sends the same.
+func (r *Run) order(s send) command.Order {
+	o := s.order
+	o.To, o.Each, o.Progress = mdm.IDs(r.Enrollment), nil, nil
+	o.UUID = strings.ToUpper(uuid.NewSHA1(uuid.NameSpaceOID, []byte(r.ID+"/"+strconv.Itoa(r.Turns)+"/"+s.name)).String())
+	if r.Sent == nil {
+		r.Sent = map[string]Sent{}
+	}
+	r.Sent[s.name] = Sent{UUID: o.UUID}
+	return o
+}
+
+// refused notes that the queue did not take an order. Whoever waits for its answer is woken.
+func (r *Run) refused(uuid string, err error, now time.Time) {
+	for name, sent := range r.Sent {
+		if sent.UUID != uuid {
+			continue
+		}
+		sent.Refused = clip(err.Error())
+		r.Sent[name] = sent
+		for _, awaited := range r.Waits.Answers {
+			if awaited == name && r.Status == Open {
+				r.wake(nil, now)
+			}
+		}
+	}
+}

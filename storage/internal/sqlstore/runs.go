@@ -1,0 +1,378 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"iter"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/workflow"
+	"github.com/gomdm/applemdm/storage"
+)
+
+// selectRun has what every query of runs returns.
+const selectRun = "SELECT r.body FROM mdm_runs r "
+
+// runs returns the runs that a query selects.
+func runs(ctx context.Context, r reader, query string, args ...any) (out []workflow.Run, err error) {
+	err = r.query(ctx, query, args, func(scan func(...any) error) error {
+		var body string
+		if err := scan(&body); err != nil {
+			return err
+		}
+		var run workflow.Run
+		err := json.Unmarshal([]byte(body), &run)
+		out = append(out, run)
+		return err
+	})
+	return out, err
+}
+
+// run returns a run, nil if there is none. lock is empty, or {lock} in a transaction.
+func run(ctx context.Context, r reader, id, lock string) (*workflow.Run, error) {
+	found, err := runs(ctx, r, selectRun+"WHERE r.id = ? "+lock, id)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
+func noRun(op, id string) error {
+	return mdm.Errorf(mdm.NotFound, op, "there is no run %q that this could be done with", id)
+}
+
+// slot is what two runs must not have in common.
+func slot(r *workflow.Run) []byte {
+	parts := []string{"id", r.ID}
+	if r.Key != "" && !r.Status.Over() {
+		parts = []string{"key", r.Enrollment.Tenant, r.Enrollment.Device, r.Enrollment.User, r.Key}
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return sum[:]
+}
+
+// due is when a run is to be leased.
+func due(r *workflow.Run) int64 {
+	if r.Status != workflow.Open || r.Due.IsZero() {
+		return math.MaxInt64
+	}
+	return micros(r.Due)
+}
+
+// BeginRun implements workflow.Store.
+func (db *DB) BeginRun(ctx context.Context, r workflow.Run) (out workflow.Run, fresh bool, err error) {
+	err = db.update(ctx, func(t *tx) error {
+		own, err := rowOf(ctx, t, r.Enrollment)
+		if err != nil {
+			return err
+		}
+		var e *mdm.Enrollment
+		if own != nil {
+			e = &own.Enrollment
+		}
+		begun, refused := r.Begun(e)
+		found, err := runs(ctx, t, selectRun+"WHERE r.id = ? OR r.slot = ?", r.ID, slot(&r))
+		switch {
+		case err != nil:
+			return err
+		case len(found) > 0:
+			out, fresh = found[0], false
+			return nil
+		case refused != nil:
+			return refused
+		}
+		out, fresh = begun, true
+		return t.newRun(own.id, &begun)
+	})
+	if err != nil {
+		return workflow.Run{}, false, err
+	}
+	return out, fresh, nil
+}
+
+// newRun writes a run whose ID and slot are free. If another one comes first, the transaction is run again.
+func (t *tx) newRun(enrollment int64, r *workflow.Run) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	t.exec(&turn{}, `INSERT INTO mdm_runs (id, enrollment, tenant, workflow, status, step, slot, ended, due, leased, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?)`,
+		r.ID, enrollment, r.Enrollment.Tenant, r.Workflow, int64(r.Status), r.Step, slot(r), due(r), string(body))
+	return t.record(&turn{}, r.Event(mdm.EventWorkflowBegun, r.BegunAt))
+}
+
+// writeRun writes a run that was changed, and tells of a change of its status.
+func (t *tx) writeRun(r *workflow.Run, before workflow.Status) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	t.exec(&turn{}, "UPDATE mdm_runs SET status = ?, step = ?, slot = ?, ended = ?, due = ?, leased = ?, body = ? WHERE id = ?",
+		int64(r.Status), r.Step, slot(r), micros(r.EndedAt), due(r), micros(r.LeasedUntil), string(body), r.ID)
+	if kind := r.Turned(before); kind != "" {
+		return t.record(&turn{}, r.Event(kind, r.MovedAt))
+	}
+	return nil
+}
+
+// runsOf selects the runs of an enrollment that are not over.
+const runsOf = selectRun + "JOIN mdm_enrollments e ON e.id = r.enrollment WHERE e.tenant = ? AND e.device = ? AND e.usr = ? AND r.ended = 0"
+
+// TellRuns implements workflow.Store. Most enrollments have no run, which is found out without a transaction. A run that is begun
+// meanwhile looks at what is known itself.
+func (db *DB) TellRuns(ctx context.Context, id mdm.EnrollmentID, hear func(*workflow.Run) bool) error {
+	found, err := runs(ctx, snapshot{db}, runsOf, id.Tenant, id.Device, id.User)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return db.update(ctx, func(t *tx) error {
+		ids := make([]string, len(found))
+		for i := range found {
+			ids[i] = found[i].ID
+		}
+		found, err := runs(ctx, t, selectRun+"WHERE r.id IN ("+marks(len(ids))+") AND r.ended = 0 ORDER BY r.id {lock}", list(ids)...)
+		for i := range found {
+			r := &found[i]
+			before := r.Status
+			if err == nil && hear(r) {
+				err = t.writeRun(r, before)
+			}
+		}
+		return err
+	})
+}
+
+// dueRuns selects runs to be leased; %s are the workflows.
+const dueRuns = selectRun + "WHERE r.due <= ? AND r.leased <= ? AND r.workflow IN (%s) ORDER BY r.due, r.id LIMIT ?"
+
+// LeaseRuns implements workflow.Store. Looking costs no transaction.
+func (db *DB) LeaseRuns(ctx context.Context, workflows []string, holder string, now time.Time, d time.Duration, max int) ([]workflow.Run, error) {
+	if len(workflows) == 0 || max <= 0 {
+		return nil, nil
+	}
+	query := strings.Replace(dueRuns, "%s", marks(len(workflows)), 1)
+	args := append([]any{micros(now), micros(now)}, list(workflows)...)
+	found, err := runs(ctx, snapshot{db}, query, append(args, 1)...)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	var out []workflow.Run
+	err = db.update(ctx, func(t *tx) error {
+		out = nil
+		found, err := runs(ctx, t, query+" {skip r}", append(args, max)...)
+		for i := range found {
+			r := &found[i]
+			if err == nil && r.Lease(holder, now, d) {
+				err = t.writeRun(r, r.Status)
+				out = append(out, *r)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SettleRun implements workflow.Store.
+func (db *DB) SettleRun(ctx context.Context, id, holder string, settle func(*workflow.Run, *mdm.Enrollment) workflow.Settlement) (out workflow.Run, err error) {
+	err = db.update(ctx, func(t *tx) error {
+		r, err := run(ctx, t, id, "{lock}")
+		if err != nil {
+			return err
+		}
+		if r == nil || r.Status != workflow.Open || r.Holder != holder {
+			return workflow.ErrLost
+		}
+		own, err := rowOf(ctx, t, r.Enrollment)
+		if err != nil {
+			return err
+		}
+		var e *mdm.Enrollment
+		if own != nil {
+			e = &own.Enrollment
+		}
+		before := r.Status
+		s := settle(r, e)
+		for _, o := range s.Orders {
+			if err := t.settleOrder(ctx, o, s.Refused); err != nil {
+				return err
+			}
+		}
+		if own != nil {
+			if err := t.dropRun(ctx, own, s.Drops); err != nil {
+				return err
+			}
+		}
+		out = *r
+		return t.writeRun(r, before)
+	})
+	return out, err
+}
+
+// settleOrder queues an order of a step, or says why not.
+func (t *tx) settleOrder(ctx context.Context, o command.Order, refused func(string, error)) error {
+	item, err := command.Prepare(o)
+	if err != nil {
+		refused(o.UUID, err)
+		return nil
+	}
+	p, err := t.enqueueAll(ctx, o, item)
+	if err != nil {
+		return err
+	}
+	for _, r := range p.receipt.Refused {
+		refused(o.UUID, r.Err)
+	}
+	if p.receipt.Collapsed > 0 {
+		refused(o.UUID, workflow.ErrCollapsed)
+	}
+	return nil
+}
+
+// dropRun withdraws commands of a run that are open.
+func (t *tx) dropRun(ctx context.Context, own *row, uuids []string) error {
+	for _, uuid := range uuids {
+		found, err := t.selectOpen(ctx, own.id, "AND q.command = ?", commandID(own.ID.Tenant, uuid))
+		if err != nil {
+			return err
+		}
+		for _, o := range found {
+			if err := t.cancel(&turn{}, own.ID, o, command.Canceled, workflow.Dropped); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ChangeRun implements workflow.Store.
+func (db *DB) ChangeRun(ctx context.Context, tenant, id string, change func(*workflow.Run) error) (out workflow.Run, err error) {
+	err = db.update(ctx, func(t *tx) error {
+		r, err := run(ctx, t, id, "{lock}")
+		if err != nil {
+			return err
+		}
+		if r == nil || r.Enrollment.Tenant != tenant || r.Status.Over() {
+			return noRun(db.op("ChangeRun"), id)
+		}
+		before := r.Status
+		if err := change(r); err != nil {
+			return err
+		}
+		out = *r
+		return t.writeRun(r, before)
+	})
+	return out, err
+}
+
+// Run implements workflow.Store.
+func (db *DB) Run(ctx context.Context, tenant, id string) (workflow.Run, error) {
+	r, err := run(ctx, snapshot{db}, id, "")
+	if err == nil && (r == nil || r.Enrollment.Tenant != tenant) {
+		err = noRun(db.op("Run"), id)
+	}
+	if err != nil {
+		return workflow.Run{}, err
+	}
+	return *r, nil
+}
+
+// Runs implements workflow.Store. It reads in pages, between which no connection is held.
+func (db *DB) Runs(ctx context.Context, q workflow.Query) iter.Seq2[workflow.Run, error] {
+	return func(yield func(workflow.Run, error) bool) {
+		for left := q.Limit; ; {
+			page := pageSize
+			if q.Limit > 0 {
+				page = min(left, pageSize)
+			}
+			found, err := db.runPage(ctx, q, page)
+			if err != nil {
+				yield(workflow.Run{}, err)
+				return
+			}
+			for _, r := range found {
+				if !yield(r, nil) {
+					return
+				}
+				q.After = r.ID
+			}
+			left -= len(found)
+			if len(found) < page || q.Limit > 0 && left == 0 {
+				return
+			}
+		}
+	}
+}
+
+func (db *DB) runPage(ctx context.Context, q workflow.Query, limit int) ([]workflow.Run, error) {
+	from, where, args := "", "WHERE r.tenant = ? AND r.id > ?", []any{q.Tenant, q.After}
+	and := func(condition string, values ...any) {
+		where, args = where+" AND "+condition, append(args, values...)
+	}
+	if !q.Enrollment.IsZero() {
+		from = "JOIN mdm_enrollments e ON e.id = r.enrollment "
+		and("e.tenant = ? AND e.device = ? AND e.usr = ?", q.Enrollment.Tenant, q.Enrollment.Device, q.Enrollment.User)
+	}
+	if q.Workflow != "" {
+		and("r.workflow = ?", q.Workflow)
+	}
+	if len(q.Status) > 0 {
+		and("r.status IN ("+marks(len(q.Status))+")", list(q.Status)...)
+	}
+	if q.Step != "" {
+		and("r.step = ?", q.Step)
+	}
+	return runs(ctx, snapshot{db}, selectRun+from+where+" ORDER BY r.id LIMIT ?", append(args, limit)...)
+}
+
+// CountRuns implements workflow.Store.
+func (db *DB) CountRuns(ctx context.Context, tenant, name string) (out []workflow.Count, err error) {
+	where, args := "WHERE tenant = ?", []any{tenant}
+	if name != "" {
+		where, args = where+" AND workflow = ?", append(args, name)
+	}
+	err = snapshot{db}.query(ctx, "SELECT workflow, status, step, COUNT(*) FROM mdm_runs "+where+" GROUP BY workflow, status, step ORDER BY workflow, status, step", args,
+		func(scan func(...any) error) error {
+			var c workflow.Count
+			var status, n int64
+			err := scan(&c.Workflow, &status, &c.Step, &n)
+			c.Status, c.Runs = workflow.Status(status), int(n)
+			out = append(out, c)
+			return err
+		})
+	return out, err
+}
+
+var opForgetRun = newOp("id$", "DELETE FROM mdm_runs {using} WHERE mdm_runs.id = :id")
+
+// sweepRuns deletes runs that were over before the events that are kept.
+func (db *DB) sweepRuns(ctx context.Context, now time.Time, r storage.Retention, count *int) error {
+	before := storage.Before(now, r.Events, storage.DefaultEvents)
+	if before.IsZero() {
+		return nil
+	}
+	return db.batches(ctx, func(t *tx) (int, error) {
+		var ids []string
+		err := t.query(ctx, "SELECT id FROM mdm_runs WHERE ended > 0 AND ended < ? ORDER BY ended LIMIT ?", []any{micros(before), pageSize}, func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+		for _, id := range ids {
+			t.write(&turn{}, opForgetRun, id)
+		}
+		return len(ids), err
+	}, func(n int) { *count += n })
+}
