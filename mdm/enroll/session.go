@@ -11,6 +11,7 @@ import (
 )
 
 // Session is one way in that takes more than one request: who began it, which device took it up, and how far it is.
+// [Session.Prepared] says how much stores keep.
 type Session struct {
 	ID     string // of NewSessionID; it is in URLs and no secret
 	Kind   string // which way in, as "ota"
@@ -30,7 +31,7 @@ type Session struct {
 	OpenUntil   time.Time // until then the device can take it up and go through it again
 	DeliveredAt time.Time // the last time
 	UpdateFrom  time.Time // from then on the device can go through it again; zero: never
-	KeepUntil   time.Time // the record may be deleted then
+	KeepUntil   time.Time // the record may be deleted then; zero: never
 }
 
 // SessionState is how far a Session is.
@@ -62,13 +63,15 @@ func NewSessionID(kind string) string {
 
 // Sessions keeps sessions. It is safe for concurrent use by many goroutines and processes.
 type Sessions interface {
-	// CreateEnrollmentSession stores a new session. Its ID must be new.
+	// CreateEnrollmentSession stores a new session, as [Session.Prepared] makes it. The error is Malformed if that fails, or if
+	// there is a session of its ID, whatever its tenant is.
 	CreateEnrollmentSession(ctx context.Context, s Session) error
-	// EnrollmentSession returns a session, or a NotFound error.
+	// EnrollmentSession returns a session, or a NotFound error. One whose KeepUntil has passed is there until a sweep.
 	EnrollmentSession(ctx context.Context, id string) (Session, error)
 	// ChangeEnrollmentSession loads a session, lets change decide what becomes of it, and writes that, in one step that no
 	// other change comes between. If change fails nothing is written, and its error is returned as it is. change may run more
-	// than once and must have no effects of its own. ID, Kind, Tenant and BegunAt cannot be changed. It returns the session
-	// as it was written, or a NotFound error if there is none.
+	// than once, after a lost connection even on what it made itself; it must have no effects of its own and must not call the
+	// store. ID, Kind, Tenant and BegunAt cannot be changed: see [Session.Changed]. It returns the session as it was written, a
+	// NotFound error if there is none, or a Malformed one if it cannot be kept as change left it.
 	ChangeEnrollmentSession(ctx context.Context, id string, change func(*Session) error) (Session, error)
 }
