@@ -219,7 +219,10 @@ func (s *schemas) of(t testing.TB, name string) string {
 
 func (s *schemas) in(t testing.TB, name, statement string) {
 	t.Helper()
-	_, err := s.pool(t, name).Exec(t.Context(), statement)
+	pool, err := pgxpool.NewWithConfig(t.Context(), s.config(t, name))
+	require.NoError(t, err)
+	defer pool.Close() // a test of many statements does not hold a connection for each
+	_, err = pool.Exec(t.Context(), statement)
 	require.NoError(t, err, statement)
 }
 
