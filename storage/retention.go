@@ -6,7 +6,8 @@ import (
 )
 
 // Retention says for how long a store keeps what is over. The zero value has the defaults. A zero duration is the default,
-// a negative one is for ever. What is open, and what makes a device known, is never deleted.
+// a negative one is for ever. What is open, and what makes a device known, is never deleted. A session of a way in says itself
+// how long it is kept.
 type Retention struct {
 	// Commands is for finished commands with their answers, counted from the answer. 0: 90 days. An order that is repeated
 	// with its old UUID after that is a new one.
@@ -52,6 +53,7 @@ type Swept struct {
 	Challenges int
 	Waves      int // of pushes, that have ended
 	Runs       int // of workflows, that are over
+	Sessions   int // of ways in, whose KeepUntil has passed
 }
 
 // Sweeper deletes what is over.

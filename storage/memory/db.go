@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/push"
@@ -54,8 +55,9 @@ type DB struct {
 	reminders map[credential]expiry.Stage // told last
 	consumers map[string]*consumer
 
-	runs   map[string]*workflow.Run
-	living map[mdm.EnrollmentID]map[string]bool // of runs that are not over
+	runs     map[string]*workflow.Run
+	living   map[mdm.EnrollmentID]map[string]bool // of runs that are not over
+	sessions map[string]enroll.Session
 
 	pushCertificates map[string]push.Certificate
 	vault            map[string]mdm.Secret
@@ -82,6 +84,7 @@ func New() *DB {
 		looks:            map[mdm.EnrollmentID]time.Time{},
 		waves:            map[waveKey]*wave{},
 		consumers:        map[string]*consumer{},
+		sessions:         map[string]enroll.Session{},
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
 		leases:           map[string]lease{},
@@ -95,7 +98,8 @@ func New() *DB {
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db, Runs: db}
+		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db,
+		Sessions: db, Runs: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

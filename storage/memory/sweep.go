@@ -27,6 +27,7 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, r storage.Retention) (do
 			}
 		}
 		db.sweepReminders(now)
+		db.sweepSessions(now, &done.Sessions)
 		db.sweepEvents(now, r, &done)
 		if before := storage.Before(now, r.Events, storage.DefaultEvents); !before.IsZero() {
 			for key, w := range db.waves {

@@ -10,6 +10,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/scep"
 	"github.com/gomdm/applemdm/push"
@@ -95,6 +96,14 @@ func moreCalls(w *world, d *device, all map[string]func(context.Context) error) 
 		all["Ack"] = func(ctx context.Context) error { return w.Events.Ack(ctx, "c", []mdm.Event{{Seq: 1}}) }
 		all["Events"] = func(ctx context.Context) error { _, err := w.Events.Events(ctx, "", 0, 10); return err }
 	}
+	if w.Sessions != nil {
+		all["CreateEnrollmentSession"] = func(ctx context.Context) error { return w.Sessions.CreateEnrollmentSession(ctx, openSession("a")) }
+		all["EnrollmentSession"] = func(ctx context.Context) error { _, err := w.Sessions.EnrollmentSession(ctx, "a"); return err }
+		all["ChangeEnrollmentSession"] = func(ctx context.Context) error {
+			_, err := w.Sessions.ChangeEnrollmentSession(ctx, "a", func(*enroll.Session) error { return nil })
+			return err
+		}
+	}
 	if w.Vault != nil {
 		all["PutSecret"] = func(ctx context.Context) error { return w.Vault.PutSecret(ctx, "a", mdm.SecretString("x")) }
 		all["Secret"] = func(ctx context.Context) error { _, err := w.Vault.Secret(ctx, "a"); return err }
@@ -119,6 +128,9 @@ func canceledContexts(w *world) {
 	}
 	if w.Vault != nil {
 		assert.Empty(w, w.secret("a"))
+	}
+	if w.Sessions != nil {
+		w.noSession("a")
 	}
 	if w.Escrow != nil {
 		w.expectSecrets(d.id, "unlock", "")

@@ -77,7 +77,7 @@ func aRun(id string, d *device, at time.Time) workflow.Run {
 		BegunAt: at, MovedAt: at, Due: at}
 }
 
-func (w *world) begin(r workflow.Run) (workflow.Run, bool) {
+func (w *world) beginRun(r workflow.Run) (workflow.Run, bool) {
 	w.Helper()
 	out, fresh, err := w.Runs.BeginRun(w.Context(), r)
 	require.NoError(w, err)
@@ -113,23 +113,23 @@ func runBegunOnce(w *world) {
 	d, other := w.enrolled("D"), w.enrolled("E")
 	first := aRun("a", d, w.now())
 	first.Key = "key"
-	r, fresh := w.begin(first)
+	r, fresh := w.beginRun(first)
 	assert.True(w, fresh)
 	assert.Equal(w, mdm.Generation(1), r.Generation)
 	assert.Equal(w, workflow.Open, r.Status)
-	_, fresh = w.begin(first)
+	_, fresh = w.beginRun(first)
 	assert.False(w, fresh, "the same again")
 	second := aRun("b", d, w.now())
 	second.Key = "key"
-	r, fresh = w.begin(second)
+	r, fresh = w.beginRun(second)
 	assert.False(w, fresh)
 	assert.Equal(w, "a", r.ID, "the key is taken")
 	third := aRun("c", other, w.now())
 	third.Key = "key"
-	_, fresh = w.begin(third)
+	_, fresh = w.beginRun(third)
 	assert.True(w, fresh, "of another enrollment")
 	for _, id := range []string{"d", "e"} {
-		_, fresh = w.begin(aRun(id, d, w.now()))
+		_, fresh = w.beginRun(aRun(id, d, w.now()))
 		assert.True(w, fresh, "without a key")
 	}
 	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error {
@@ -137,9 +137,9 @@ func runBegunOnce(w *world) {
 		return nil
 	})
 	require.NoError(w, err)
-	_, fresh = w.begin(second)
+	_, fresh = w.beginRun(second)
 	assert.True(w, fresh, "the key is free again")
-	_, fresh = w.begin(first)
+	_, fresh = w.beginRun(first)
 	assert.False(w, fresh, "an ID never is")
 	begun := 0
 	for _, e := range w.events(d.id) {
@@ -199,7 +199,7 @@ func runFields(w *world) {
 	at := w.now().Add(123456 * time.Microsecond)
 	want := aRun("a", d, at)
 	want.Key, want.Note = "key ü", "where it stands"
-	w.begin(want)
+	w.beginRun(want)
 	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error {
 		r.State = json.RawMessage(`{"text":"ü & <x>"}`)
 		r.Sent = map[string]workflow.Sent{"one": {UUID: "u1"}, "two": {UUID: "u2", Refused: "why"}}
@@ -235,7 +235,7 @@ func runLeases(w *world) {
 	earlier := aRun("earlier", d, at)
 	earlier.Due = at.Add(-time.Hour)
 	for _, r := range []workflow.Run{aRun("a", d, at), later, told, other, earlier} {
-		w.begin(r)
+		w.beginRun(r)
 	}
 	assert.Equal(w, []string{"earlier", "a"}, names(w.leaseRuns("one", at)), "what is due longest comes first")
 	assert.Empty(w, w.leaseRuns("two", at.Add(59*time.Second)))
@@ -252,7 +252,7 @@ func runLeases(w *world) {
 func runSettled(w *world) {
 	d := w.enrolled("D")
 	at := w.now()
-	w.begin(aRun("a", d, at))
+	w.beginRun(aRun("a", d, at))
 	before := w.queued(command.ProfileList{}, d)
 	require.Len(w, w.leaseRuns("me", at), 1)
 	out, err := w.Runs.SettleRun(w.Context(), "a", "me", func(r *workflow.Run, e *mdm.Enrollment) workflow.Settlement {
@@ -280,7 +280,7 @@ func runSettled(w *world) {
 func runLost(w *world) {
 	d := w.enrolled("D")
 	at := w.now()
-	w.begin(aRun("a", d, at))
+	w.beginRun(aRun("a", d, at))
 	settle := func(holder string) error {
 		_, err := w.Runs.SettleRun(w.Context(), "a", holder, func(r *workflow.Run, _ *mdm.Enrollment) workflow.Settlement {
 			r.Step = "taken by " + holder
@@ -308,7 +308,7 @@ func runLost(w *world) {
 func runRefused(w *world) {
 	d := w.enrolled("D") // a Mac
 	at := w.now()
-	w.begin(aRun("a", d, at))
+	w.beginRun(aRun("a", d, at))
 	w.enqueue(command.Order{Command: command.ProfileList{}, To: mdm.IDs(d.id), Collapse: "list"})
 	require.Len(w, w.leaseRuns("me", at), 1)
 	refused := map[string]error{}
@@ -335,7 +335,7 @@ func runRefused(w *world) {
 
 func runPanics(w *world) {
 	d := w.enrolled("D")
-	w.begin(aRun("a", d, w.now()))
+	w.beginRun(aRun("a", d, w.now()))
 	w.leaseRuns("me", w.now())
 	assert.Panics(w, func() {
 		_, _ = w.Runs.SettleRun(w.Context(), "a", "me", func(r *workflow.Run, _ *mdm.Enrollment) workflow.Settlement {
@@ -351,7 +351,7 @@ func runWoken(w *world) {
 	at := w.now()
 	r := aRun("a", d, at)
 	r.Due = time.Time{}
-	w.begin(r)
+	w.beginRun(r)
 	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error {
 		r.Waits = workflow.Waits{Answers: []string{"mine"}, Events: []mdm.EventType{mdm.EventActive}}
 		r.Sent = map[string]workflow.Sent{"mine": {UUID: "u"}}
@@ -382,7 +382,7 @@ func runsListed(w *world) {
 		if i == 3 {
 			r.Step = "second"
 		}
-		w.begin(r)
+		w.beginRun(r)
 	}
 	list := func(q workflow.Query) []string {
 		w.Helper()
@@ -407,13 +407,13 @@ func runsListed(w *world) {
 		require.NoError(w, err)
 		break // a reader that stops early holds nothing up
 	}
-	_, fresh := w.begin(aRun("after", d, w.now()))
+	_, fresh := w.beginRun(aRun("after", d, w.now()))
 	assert.True(w, fresh)
 }
 
 func runChanged(w *world) {
 	d := w.enrolled("D")
-	w.begin(aRun("a", d, w.now()))
+	w.beginRun(aRun("a", d, w.now()))
 	nothing := func(*workflow.Run) error { return nil }
 	for _, key := range [][2]string{{"", "b"}, {"t", "a"}} {
 		_, err := w.Runs.ChangeRun(w.Context(), key[0], key[1], nothing)
@@ -438,7 +438,7 @@ func runsSwept(w *world) {
 	d := w.enrolled("D")
 	at := w.now()
 	for _, id := range []string{"old", "new", "open"} {
-		w.begin(aRun(id, d, at))
+		w.beginRun(aRun(id, d, at))
 	}
 	for id, ended := range map[string]time.Time{"old": at.Add(-2 * time.Hour), "new": at} {
 		_, err := w.Runs.ChangeRun(w.Context(), "", id, func(r *workflow.Run) error {

@@ -97,6 +97,7 @@ func groups() []group {
 		{"work-leases", needsLeases, workLeaseCases()},
 		{"reminders", needsExpiry | needsEvents, reminderCases()},
 		{"runs", needsRuns | needsRoster | needsEvents, runCases()},
+		{"sessions", needsSessions, enrollmentSessionCases()},
 		{"secrets", needsEscrow, secretCases()},
 		{"vault", needsVault, vaultCases()},
 		{"identity", 0, identityCases()},
@@ -158,6 +159,7 @@ const (
 	needsExpiry
 	needsWaves
 	needsRuns
+	needsSessions
 	needsDurable
 )
 
@@ -184,6 +186,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsExpiry, "Expiry", s.Expiry != nil},
 		{needsWaves, "Waves", s.Waves != nil},
 		{needsRuns, "Runs", s.Runs != nil},
+		{needsSessions, "Sessions", s.Sessions != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

@@ -2,6 +2,7 @@ package storagetest_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/event"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/push"
@@ -59,6 +61,7 @@ var faults = map[string]struct {
 	"queues twice":        {"the_same_order_again", func(s *storage.Stores) { s.Command = noUUID{s.Command} }},
 	"shuffles events":     {"leased_in_order,_acknowledged_once", func(s *storage.Stores) { s.Events = backwards{s.Events} }},
 	"hurries waves":       {"moved_on_since", func(s *storage.Stores) { s.Waves = hurried{s.Waves} }},
+	"writes what failed":  {"a_change_that_fails", func(s *storage.Stores) { s.Sessions = careless{s.Sessions} }},
 	"reports every error": {"an_unknown_UUID", func(s *storage.Stores) { s.Command = strict{s.Command} }},
 }
 
@@ -70,6 +73,17 @@ func (s hurried) AdvanceWave(ctx context.Context, w push.Wave, step push.Step) (
 		return w, err
 	}
 	return s.Waves.AdvanceWave(ctx, w, step)
+}
+
+type careless struct{ enroll.Sessions }
+
+func (s careless) ChangeEnrollmentSession(ctx context.Context, id string, change func(*enroll.Session) error) (enroll.Session, error) {
+	var failed error
+	out, err := s.Sessions.ChangeEnrollmentSession(ctx, id, func(now *enroll.Session) error {
+		failed = change(now)
+		return nil
+	})
+	return out, errors.Join(failed, err)
 }
 
 type noRefusal struct{ checkin.Store }

@@ -7,12 +7,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
+	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/internal/sqlstore"
 )
@@ -142,6 +145,8 @@ func (s Schema) back() [][]string {
 		slices.Concat([]string{"DROP TABLE mdm_waves", "DROP TABLE mdm_reminders", s.DropIndex("mdm_enrollments_look", "mdm_enrollments"), s.DropIndex("mdm_enrollments_presence", "mdm_enrollments")},
 			drop("mdm_enrollments", "presence", "presence_at", "look_at"),
 			drop("mdm_pushes", "rest", "settled_at", "outcome", "status", "reason", "apns_id", "delivered_at", "failures")),
+		{"DROP TABLE mdm_sessions"},
+		{"DROP TABLE mdm_runs"},
 	}
 }
 
@@ -190,6 +195,7 @@ func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 	_, err = Enroll(stores, dead)
 	require.NoError(t, err)
 	require.NoError(t, stores.Vault.PutSecret(ctx, "ca", mdm.SecretString("secret")))
+	sinceFour := ofFour(t, stores, version)
 	require.NoError(t, db.Close())
 	for _, statements := range slices.Backward(back) {
 		for _, statement := range statements {
@@ -218,5 +224,30 @@ func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 	secret, err := stores.Vault.Secret(ctx, "ca")
 	require.NoError(t, err)
 	assert.Equal(t, "secret", string(secret.Reveal()))
+	if version >= 4 {
+		sinceFour(stores)
+	}
+	session := enroll.Session{ID: enroll.NewSessionID("ota"), Kind: "ota", State: enroll.SessionOpen}
+	require.NoError(t, stores.Sessions.CreateEnrollmentSession(ctx, session), "what the newest version brings is there")
 	require.NoError(t, db.Close())
+}
+
+// ofFour writes to the tables that came with version 4, and returns what looks whether that is there.
+func ofFour(t *testing.T, stores storage.Stores, version int) (look func(storage.Stores)) {
+	ctx := t.Context()
+	wave, err := stores.Waves.BeginWave(ctx, push.Wave{ID: fmt.Sprint("wave-", version)})
+	require.NoError(t, err)
+	now := time.Now()
+	expiring := mdm.Event{Type: mdm.EventExpiring, At: now, Subject: "ca", Name: fmt.Sprint(version), NotAfter: now.AddDate(0, 0, 30)}
+	told, err := stores.Expiry.Remind(ctx, expiring, 30)
+	require.NoError(t, err)
+	require.True(t, told)
+	return func(stores storage.Stores) {
+		kept, err := stores.Waves.Wave(ctx, "", wave.ID)
+		require.NoError(t, err)
+		assert.Equal(t, wave, kept)
+		told, err := stores.Expiry.Remind(ctx, expiring, 30)
+		require.NoError(t, err)
+		assert.False(t, told, "it was told before")
+	}
 }

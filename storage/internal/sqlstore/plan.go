@@ -12,7 +12,7 @@ func Statements(d *Dialect) []*Call {
 	var out []*Call
 	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opFinish, opErase,
 		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opEnqueue, opEnqueueMany, opWake, opLeasePush,
-		opFind, opSettle, opUnsent, opDead, opPark, opUnpark, opUnparkLater, opEnrolled, opPresence, opLook, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge, opForgetRun} {
+		opFind, opSettle, opUnsent, opDead, opPark, opUnpark, opUnparkLater, opEnrolled, opPresence, opLook, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge, opForgetRun, opForgetSession} {
 		row := make([]any, len(o.params))
 		for i, p := range o.params {
 			switch p.kind {
@@ -33,5 +33,7 @@ func Statements(d *Dialect) []*Call {
 	now := int64(1)
 	return append(out, &Call{Text: d.text(missed), Args: numbers(args)}, &Call{Text: d.text(dueQuery), Args: []any{now, now, int64(10)}},
 		&Call{Text: d.text(lookQuery), Args: []any{now, now, int64(10)}}, &Call{Text: d.text(runsOf), Args: []any{"x", "x", "x"}},
-		&Call{Text: d.text(strings.Replace(dueRuns, "%s", "?", 1)), Args: []any{now, now, "x", int64(10)}})
+		&Call{Text: d.text(strings.Replace(dueRuns, "%s", "?", 1)), Args: []any{now, now, "x", int64(10)}},
+		&Call{Text: d.text(lockSession), Args: []any{"x"}},
+		&Call{Text: d.text(endedSessions), Args: []any{now, int64(10)}})
 }

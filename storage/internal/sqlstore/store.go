@@ -64,7 +64,8 @@ func New(engine Engine, cfg Config) *DB {
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, FanOuts: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
-		PushCertificates: db, Events: db, Vault: db, Watch: &db.watch, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db, Runs: db}
+		PushCertificates: db, Events: db, Vault: db, Watch: &db.watch, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db,
+		Sessions: db, Runs: db}
 }
 
 // Statements returns how many statements this handle has run, BEGIN and COMMIT left out. It is for benchmarks.
