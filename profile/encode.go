@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"time"
 
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
@@ -11,23 +12,46 @@ import (
 )
 
 // Encode returns p as an XML property list. The same Profile always gives the same bytes. It fails with a Malformed
-// error if p has no identifier, or two payloads have the same identifier or UUID, which a device refuses.
+// error if p has no identifier, if two payloads have the same identifier or UUID, which a device refuses, if p has
+// payloads beside its encrypted content, or if a value has no form in a property list.
+//
+// What a payload does not say is filled in, see [Profile.Filled].
 func (p *Profile) Encode() ([]byte, error) {
 	const op = "profile.Encode"
+	top, err := p.encode()
+	if err != nil {
+		return nil, malformed(op, err)
+	}
+	data, err := plistx.MarshalIndent(top)
+	if err != nil {
+		return nil, malformed(op, err)
+	}
+	return data, nil
+}
+
+// contentKeys are the keys by which a profile says what it is and holds. Extra cannot have them.
+var contentKeys = []string{"PayloadType", "PayloadContent", "IsEncrypted", "EncryptedPayloadContent"}
+
+func (p *Profile) encode() (map[string]any, error) {
 	if p.Identifier == "" {
-		return nil, mdm.Errorf(mdm.Malformed, op, "PayloadIdentifier is required")
+		return nil, fmt.Errorf("PayloadIdentifier is required")
+	}
+	for _, key := range contentKeys {
+		if _, ok := p.Extra[key]; ok {
+			return nil, fmt.Errorf("Extra holds %s", key)
+		}
 	}
 	top := p.top()
 	if len(p.EncryptedContent) > 0 {
+		if len(p.Payloads) > 0 {
+			return nil, fmt.Errorf("a profile with EncryptedContent has payloads, too")
+		}
 		top["IsEncrypted"], top["EncryptedPayloadContent"] = true, p.EncryptedContent
-		return plistx.MarshalIndent(top)
+		return top, nil
 	}
-	content, err := p.encodePayloads()
-	if err != nil {
-		return nil, err
-	}
+	content, err := p.content()
 	top["PayloadContent"] = content
-	return plistx.MarshalIndent(top)
+	return top, err
 }
 
 // top returns the keys of the profile without its content.
@@ -43,51 +67,45 @@ func (p *Profile) top() map[string]any {
 	put(top, "PayloadOrganization", p.Organization)
 	put(top, "PayloadScope", string(p.Scope))
 	put(top, "PayloadRemovalDisallowed", p.RemovalDisallowed)
+	put(top, "HasRemovalPasscode", p.HasRemovalPasscode)
 	if !p.RemovalDate.IsZero() {
 		top["RemovalDate"] = p.RemovalDate.UTC()
 	}
 	if !p.ExpirationDate.IsZero() {
 		top["PayloadExpirationDate"] = p.ExpirationDate.UTC()
 	}
-	if p.DurationUntilRemoval > 0 {
-		top["DurationUntilRemoval"] = p.DurationUntilRemoval.Seconds()
+	if d := p.DurationUntilRemoval.Round(time.Millisecond); d > 0 {
+		top["DurationUntilRemoval"] = d.Seconds()
 	}
 	put(top, "TargetDeviceType", p.TargetDeviceType)
 	if len(p.ConsentText) > 0 {
 		top["ConsentText"] = anyMap(p.ConsentText)
 	}
 	for key, value := range p.Extra {
-		top[key] = value
+		top[key], _ = revealed(value)
 	}
 	return top
 }
 
-func (p *Profile) encodePayloads() ([]any, error) {
-	content := make([]any, 0, len(p.Payloads))
-	seen := map[any]bool{}
+// content returns the payloads as they are written: the array PayloadContent.
+func (p *Profile) content() ([]any, error) {
+	dicts := make([]map[string]any, len(p.Payloads))
 	for i, payload := range p.Payloads {
-		dict, err := dictionary(payload)
-		if err != nil {
-			return nil, mdm.Errorf(mdm.Malformed, "profile.Encode", "PayloadContent[%d]: %w", i, err)
+		var err error
+		if dicts[i], err = dictionary(payload); err != nil {
+			return nil, fmt.Errorf("PayloadContent[%d]: %w", i, err)
 		}
-		dict["PayloadType"] = payload.PayloadType()
+	}
+	if err := p.fill(dicts); err != nil {
+		return nil, err
+	}
+	content := make([]any, len(dicts))
+	for i, dict := range dicts {
+		dict["PayloadType"] = p.Payloads[i].PayloadType()
 		if dict["PayloadVersion"] == nil {
 			dict["PayloadVersion"] = int64(1)
 		}
-		if dict["PayloadIdentifier"] == nil {
-			dict["PayloadIdentifier"] = fmt.Sprintf("%s.%s.%d", p.Identifier, payload.PayloadType(), i+1)
-		}
-		if dict["PayloadUUID"] == nil {
-			dict["PayloadUUID"] = UUID(fmt.Sprint(dict["PayloadIdentifier"]))
-		}
-		for _, key := range []string{"PayloadIdentifier", "PayloadUUID"} {
-			if v := dict[key]; seen[v] {
-				return nil, mdm.Errorf(mdm.Malformed, "profile.Encode", "PayloadContent[%d]: %s %v is used twice", i, key, v)
-			} else {
-				seen[v] = true
-			}
-		}
-		content = append(content, dict)
+		content[i] = dict
 	}
 	return content, nil
 }
@@ -107,18 +125,71 @@ func put[T comparable](dict map[string]any, key string, v T) {
 	}
 }
 
-// dictionary returns the keys of a payload without PayloadType and PayloadVersion.
+// dictionary returns the keys of a payload without PayloadType and PayloadVersion. Secrets are revealed.
 func dictionary(p Payload) (map[string]any, error) {
+	dict, err := keysOf(p)
+	if err != nil {
+		return nil, err
+	}
+	for key, value := range dict {
+		dict[key], _ = revealed(value)
+	}
+	return dict, nil
+}
+
+// keysOf is dictionary, but secrets that no type declares stay what they are: those in Values of a [Raw], and in Extra.
+func keysOf(p Payload) (map[string]any, error) {
 	switch p := p.(type) {
 	case nil:
 		return nil, fmt.Errorf("no payload")
 	case *Raw:
-		return maps.Clone(p.Values), nil
+		if p == nil {
+			return nil, fmt.Errorf("no payload")
+		}
+		dict := make(map[string]any, len(p.Values)+4)
+		maps.Copy(dict, p.Values)
+		return dict, nil
 	}
 	if d, ok := p.(described); ok && isOurs(d) {
 		return schema.Encode(d)
 	}
 	return tagged(p)
+}
+
+// revealed returns a value with the text of every [mdm.Secret] in it in place of the secret, and whether there is one. What
+// holds none is shared, not copied.
+func revealed(v any) (any, bool) {
+	switch v := v.(type) {
+	case mdm.Secret:
+		return string(v.Reveal()), true
+	case map[string]any:
+		var out map[string]any
+		for key, value := range v {
+			if text, secret := revealed(value); secret {
+				if out == nil {
+					out = maps.Clone(v)
+				}
+				out[key] = text
+			}
+		}
+		if out != nil {
+			return out, true
+		}
+	case []any:
+		var out []any
+		for i, value := range v {
+			if text, secret := revealed(value); secret {
+				if out == nil {
+					out = append([]any(nil), v...)
+				}
+				out[i] = text
+			}
+		}
+		if out != nil {
+			return out, true
+		}
+	}
+	return v, false
 }
 
 // isOurs reports whether p is of a type of this package. A type that embeds one has its methods, but fields of its own.
@@ -136,9 +207,11 @@ func tagged(p Payload) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var dict map[string]any
+	dict := map[string]any{}
 	return dict, plistx.Unmarshal(data, &dict)
 }
+
+func malformed(op string, err error) error { return mdm.Errorf(mdm.Malformed, op, "%w", err) }
 
 func anyMap(m map[string]string) map[string]any {
 	out := make(map[string]any, len(m))

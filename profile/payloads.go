@@ -3,6 +3,7 @@ package profile
 import (
 	"cmp"
 	"crypto/x509"
+	"reflect"
 	"slices"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -13,7 +14,7 @@ import (
 // optional and absent if nil; other fields are required. Keys that a type does not have go into its field Extra.
 
 // Common has the keys that every payload has besides its type and version. Empty ones are filled in by [Profile.Encode]:
-// the identifier from the profile's and the payload's type and place, the UUID from the identifier.
+// the identifier from the profile's and the payload's type, the UUID from the identifier; see [Profile.Filled].
 type Common struct {
 	PayloadIdentifier   string `plist:"PayloadIdentifier,omitempty" json:"PayloadIdentifier,omitempty"`
 	PayloadUUID         string `plist:"PayloadUUID,omitempty" json:"PayloadUUID,omitempty"`
@@ -33,7 +34,7 @@ func NewCertificate(cert *x509.Certificate) Payload {
 }
 
 // Raw is a payload of any type. Values are what a property list can hold: string, bool, int64, uint64, float64,
-// []byte, time.Time, []any and map[string]any.
+// []byte, time.Time, []any and map[string]any. A [mdm.Secret] is written as its text.
 type Raw struct {
 	Type   string
 	Values map[string]any // without PayloadType and PayloadVersion; the other Payload… keys may be set
@@ -130,6 +131,19 @@ func decodePayload(dict map[string]any) Payload {
 	return p
 }
 
+// alike returns a new value of the type of d, one of this package, with these keys.
+func alike(d described, keys map[string]any) Payload {
+	t := reflect.TypeOf(d)
+	if t.Kind() != reflect.Pointer {
+		v := reflect.New(t)
+		_ = schema.Decode(keys, v.Interface())
+		return v.Elem().Interface().(Payload)
+	}
+	v := reflect.New(t.Elem()).Interface().(Payload)
+	_ = schema.Decode(keys, v) // what does not fit is in Extra
+	return v
+}
+
 // EncodeJSON returns a payload as JSON: its PayloadType and its keys; see [schema.EncodeJSON]. Secrets are revealed. The
 // error is a Malformed one.
 func EncodeJSON(p Payload) ([]byte, error) {
@@ -138,7 +152,10 @@ func EncodeJSON(p Payload) ([]byte, error) {
 	if err != nil {
 		return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
 	}
-	if _, ok := p.(described); !ok {
+	switch d, ok := p.(described); {
+	case ok && isOurs(d): // again from its keys, of which the secrets in Extra are revealed
+		p = alike(d, dict)
+	case !ok:
 		kind := p.PayloadType()
 		if p = typed(kind, dict); p == nil { // unknown to the schema: every value says itself what it is
 			dict["PayloadType"] = kind
@@ -235,11 +252,16 @@ func (p *Profile) repeats(i int, platform schema.Platform) bool {
 func (p *Profile) Validate(t schema.Target) schema.Findings {
 	top := p.top()
 	top["PayloadContent"] = []any{map[string]any{}}
+	delete(top, "HasRemovalPasscode") // Apple documents it, and its schema does not have it
 	out := schema.Check(&toplevelSchema, top, t)
 	for i, payload := range p.Payloads {
 		if p.repeats(i, t.Platform) {
 			out = append(out, schema.Finding{Rule: schema.RuleCombination, Path: joined(i, ""), Warning: true,
 				Text: "a second payload of a type of which a device takes one"})
+		}
+		if isRemovalPassword(payload) && !p.RemovalDisallowed {
+			out = append(out, schema.Finding{Rule: schema.RuleCombination, Path: joined(i, ""), Warning: true,
+				Text: "nobody asks for the password unless PayloadRemovalDisallowed is true"})
 		}
 		for _, f := range Validate(payload, t) {
 			f.Path = joined(i, f.Path)

@@ -5,7 +5,11 @@
 // them; [EncodeJSON] and [DecodeJSON] are the same in JSON.
 //
 // A [Profile] is a list of payloads under a header; [Profile.Encode] writes it as a property list, byte for byte the same
-// for the same value, and [Parse] reads it back, plain or signed. [CMSSigner] signs.
+// for the same value, and [Parse] reads it back, plain or signed. [CMSSigner] signs, [Parsed.Verify] tells by whom;
+// [Profile.Encrypt] and [Profile.Decrypt] keep the payloads from others than their device.
+//
+// [Profile.Expand] puts values in place of variables in a profile that serves as a template, and [Diff] tells what a device
+// would see change from one profile to another.
 //
 // The first profile that a device gets follows Apple's advice to hold only the basics: the certificates of the trust
 // chain, one identity, and the MDM payload. [Enrollment] builds it and [ValidateEnrollment] checks it, whoever built
@@ -38,15 +42,16 @@ type Profile struct {
 	Scope        Scope
 
 	RemovalDisallowed    bool              // the user cannot remove it; supervised iOS and tvOS, macOS
-	RemovalDate          time.Time         // removed by itself then
-	DurationUntilRemoval time.Duration     // removed by itself after this time; the earlier of both wins
+	HasRemovalPasscode   bool              // tells of a password in the payloads: see SetRemovalPassword
+	RemovalDate          time.Time         // removed by itself then; to the second
+	DurationUntilRemoval time.Duration     // removed by itself after this time, to the millisecond; the earlier of both wins
 	ExpirationDate       time.Time         // PayloadExpirationDate, for profiles that came over the air
 	ConsentText          map[string]string // by language, "default" for others
 	TargetDeviceType     int64             // 1: iPhone, iPad, iPod; 2: Apple Watch; 3: HomePod; 4: Apple TV; 5: Mac; 6: Vision Pro; 0: any
 	Payloads             []Payload
 	// EncryptedContent is the CMS in place of the payloads of an encrypted profile: key EncryptedPayloadContent.
 	EncryptedContent []byte
-	Extra            map[string]any // keys that are not here
+	Extra            map[string]any // keys that are not here; a value that is a mdm.Secret is written as its text
 }
 
 // Scope says for whom a profile is on macOS.

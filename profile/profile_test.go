@@ -228,7 +228,7 @@ func TestVendorPayload(t *testing.T) {
 	require.NoError(t, err)
 	clip := parsed.Profile.Payloads[0].(*profile.WebClip)
 	assert.Equal(t, "https://example.com/?a&b", clip.URL)
-	assert.Equal(t, "a.com.apple.webClip.managed.1", clip.PayloadIdentifier)
+	assert.Equal(t, "a.com.apple.webClip.managed", clip.PayloadIdentifier)
 }
 
 func TestSign(t *testing.T) {

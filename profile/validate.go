@@ -25,12 +25,12 @@ func (p Problem) String() string { return fmt.Sprintf("%s: %s (%s)", p.Path, p.T
 // practice that it holds only the basics. It returns every problem, in the order of the profile; none means that the
 // profile is right.
 func ValidateEnrollment(p *Profile) []Problem {
-	v := &validation{uuids: map[string]string{}}
+	v := &validation{uuids: map[string]string{}, names: p.identifiers()}
 	if p.Identifier == "" {
 		v.add("PayloadIdentifier", "identifier", "is required")
 	}
 	for i, payload := range p.Payloads {
-		v.payload(fmt.Sprintf("PayloadContent[%d]", i), p.Identifier, i, payload)
+		v.payload(fmt.Sprintf("PayloadContent[%d]", i), i, payload)
 	}
 	if len(v.identities) != 1 {
 		v.add("PayloadContent", "one-identity", "holds %d identities; exactly one is needed", len(v.identities))
@@ -46,6 +46,7 @@ func ValidateEnrollment(p *Profile) []Problem {
 
 type validation struct {
 	problems   []Problem
+	names      []string          // the PayloadIdentifiers that Encode writes
 	uuids      map[string]string // PayloadUUID → PayloadType
 	identities []string          // UUIDs
 	mdm        []mdmAt
@@ -60,7 +61,7 @@ func (v *validation) add(path, rule, format string, args ...any) {
 	v.problems = append(v.problems, Problem{Path: path, Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
-func (v *validation) payload(path, identifier string, i int, payload Payload) {
+func (v *validation) payload(path string, i int, payload Payload) {
 	dict, err := dictionary(payload)
 	if err != nil {
 		v.add(path, "encoding", "cannot be encoded: %v", err)
@@ -70,7 +71,7 @@ func (v *validation) payload(path, identifier string, i int, payload Payload) {
 	if id == "" {
 		own, _ := dict["PayloadIdentifier"].(string)
 		if own == "" {
-			own = fmt.Sprintf("%s.%s.%d", identifier, payload.PayloadType(), i+1)
+			own = v.names[i]
 		}
 		id = UUID(own)
 	}
