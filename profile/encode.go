@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -34,7 +35,7 @@ var contentKeys = []string{"PayloadType", "PayloadContent", "IsEncrypted", "Encr
 
 func (p *Profile) encode() (map[string]any, error) {
 	if p.Identifier == "" {
-		return nil, fmt.Errorf("PayloadIdentifier is required")
+		return nil, errors.New("PayloadIdentifier is required")
 	}
 	for _, key := range contentKeys {
 		if _, ok := p.Extra[key]; ok {
@@ -44,7 +45,7 @@ func (p *Profile) encode() (map[string]any, error) {
 	top := p.top()
 	if len(p.EncryptedContent) > 0 {
 		if len(p.Payloads) > 0 {
-			return nil, fmt.Errorf("a profile with EncryptedContent has payloads, too")
+			return nil, errors.New("a profile with EncryptedContent has payloads, too")
 		}
 		top["IsEncrypted"], top["EncryptedPayloadContent"] = true, p.EncryptedContent
 		return top, nil
@@ -74,7 +75,7 @@ func (p *Profile) top() map[string]any {
 	if !p.ExpirationDate.IsZero() {
 		top["PayloadExpirationDate"] = p.ExpirationDate.UTC()
 	}
-	if d := p.DurationUntilRemoval.Round(time.Millisecond); d > 0 {
+	if d := p.DurationUntilRemoval.Truncate(time.Millisecond); d > 0 {
 		top["DurationUntilRemoval"] = d.Seconds()
 	}
 	put(top, "TargetDeviceType", p.TargetDeviceType)
@@ -139,21 +140,24 @@ func dictionary(p Payload) (map[string]any, error) {
 
 // keysOf is dictionary, but secrets that no type declares stay what they are: those in Values of a [Raw], and in Extra.
 func keysOf(p Payload) (map[string]any, error) {
-	switch p := p.(type) {
-	case nil:
-		return nil, fmt.Errorf("no payload")
-	case *Raw:
-		if p == nil {
-			return nil, fmt.Errorf("no payload")
-		}
-		dict := make(map[string]any, len(p.Values)+4)
-		maps.Copy(dict, p.Values)
+	if isMissing(p) {
+		return nil, errors.New("no payload")
+	}
+	if raw, ok := p.(*Raw); ok {
+		dict := make(map[string]any, len(raw.Values)+4)
+		maps.Copy(dict, raw.Values)
 		return dict, nil
 	}
 	if d, ok := p.(described); ok && isOurs(d) {
 		return schema.Encode(d)
 	}
 	return tagged(p)
+}
+
+// isMissing reports whether there is no payload, or a pointer to none, of which not even the type can be asked.
+func isMissing(p Payload) bool {
+	v := reflect.ValueOf(p)
+	return p == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // revealed returns a value with the text of every [mdm.Secret] in it in place of the secret, and whether there is one. What

@@ -234,7 +234,7 @@ func Validate(p Payload, t schema.Target) schema.Findings {
 // earlier one of the profile is, too. Other profiles may hold more; nobody here knows.
 func (p *Profile) repeats(i int, platform schema.Platform) bool {
 	d, ok := p.Payloads[i].(described)
-	if !ok {
+	if !ok || isMissing(p.Payloads[i]) {
 		return false
 	}
 	os := d.Schema().Support.On(platform)
@@ -243,7 +243,7 @@ func (p *Profile) repeats(i int, platform schema.Platform) bool {
 	}
 	return slices.ContainsFunc(p.Payloads[:i], func(other Payload) bool {
 		o, ok := other.(described)
-		return ok && o.Schema() == d.Schema()
+		return ok && !isMissing(other) && o.Schema() == d.Schema()
 	})
 }
 

@@ -9,9 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -252,26 +249,6 @@ func TestSign(t *testing.T) {
 	require.Error(t, err)
 	_, err = profile.CMSSigner{}.Sign(t.Context(), plain)
 	require.Error(t, err)
-}
-
-func TestSignedProfileVerifiesWithOpenSSL(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("needs openssl on the PATH")
-	}
-	c := testChain()
-	signed, err := profile.CMSSigner{Certificate: c.leaf, Chain: []*x509.Certificate{c.intermediate}, Key: c.key}.Sign(t.Context(), []byte("content"))
-	require.NoError(t, err)
-	dir := t.TempDir()
-	rootFile, signedFile := filepath.Join(dir, "root.der"), filepath.Join(dir, "signed.der")
-	require.NoError(t, os.WriteFile(signedFile, signed, 0o600))
-	require.NoError(t, os.WriteFile(rootFile, c.root.Raw, 0o600))
-	rootPEM, err := exec.CommandContext(t.Context(), openssl, "x509", "-inform", "DER", "-in", rootFile).Output()
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(rootFile, rootPEM, 0o600))
-	out, err := exec.CommandContext(t.Context(), openssl, "cms", "-verify", "-inform", "DER", "-in", signedFile, "-CAfile", rootFile, "-purpose", "any").Output()
-	require.NoError(t, err)
-	assert.Equal(t, "content", string(out))
 }
 
 func TestParseRefuses(t *testing.T) {

@@ -48,5 +48,5 @@ func (p *Profile) RemovalPassword() mdm.Secret {
 }
 
 func isRemovalPassword(p Payload) bool {
-	return p != nil && p.PayloadType() == TypeProfileRemovalPassword
+	return !isMissing(p) && p.PayloadType() == TypeProfileRemovalPassword
 }

@@ -112,9 +112,22 @@ func readContentInfo(message []byte, want asn1.ObjectIdentifier) (cryptobyte.Str
 		return nil, syntax("not a ContentInfo")
 	}
 	if !id.Equal(want) {
-		return nil, syntax("a message of type %v, not %v", id, want)
+		return nil, syntax("a message of type %s, not %s", typeName(id), typeName(want))
 	}
 	return body, nil
+}
+
+// typeName returns the name of a type of messages, or its number.
+func typeName(id asn1.ObjectIdentifier) string {
+	switch {
+	case id.Equal(pkcs7.OIDData):
+		return "Data"
+	case id.Equal(pkcs7.OIDSignedData):
+		return "SignedData"
+	case id.Equal(pkcs7.OIDEnvelopedData):
+		return "EnvelopedData"
+	}
+	return id.String()
 }
 
 // readContent reads the content that follows the content type. Some senders write an empty wrapper for none.
