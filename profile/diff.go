@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gomdm/applemdm/internal/plistx"
+	"github.com/gomdm/applemdm/mdm"
 )
 
 // ChangeKind says what has become of a key, of a payload, or of the order of the payloads.
@@ -87,6 +88,7 @@ type side struct {
 	order    []string                  // identifiers
 	payloads map[string]map[string]any // by identifier
 	names    map[string]string         // UUID in capitals → identifier
+	secrets  map[string]bool           // texts that the profile holds as secrets without a type that says so
 }
 
 func sideOf(p *Profile) (*side, error) {
@@ -97,7 +99,8 @@ func sideOf(p *Profile) (*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &side{payloads: map[string]map[string]any{}, names: map[string]string{}}
+	s := &side{payloads: map[string]map[string]any{}, names: map[string]string{}, secrets: map[string]bool{}}
+	s.collect(p)
 	limits := plistx.Limits{Bytes: math.MaxInt, Depth: plistx.MaxDepth, Elements: math.MaxInt} // it is ours
 	if err := plistx.UnmarshalLimits(data, &s.top, limits); err != nil {
 		return nil, err
@@ -115,6 +118,36 @@ func sideOf(p *Profile) (*side, error) {
 		s.order, s.payloads[id] = append(s.order, id), dict
 	}
 	return s, nil
+}
+
+// collect notes the secrets in Values of a [Raw] and in Extra.
+func (s *side) collect(p *Profile) {
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case mdm.Secret:
+			s.secrets[string(v.Reveal())] = true
+		case map[string]any:
+			for _, value := range v {
+				walk(value)
+			}
+		case []any:
+			for _, value := range v {
+				walk(value)
+			}
+		}
+	}
+	walk(p.Extra)
+	for _, payload := range p.Payloads {
+		keys, _ := keysOf(payload)
+		walk(keys)
+	}
+}
+
+// holdsSecret reports whether a value is one of the secrets.
+func (s *side) holdsSecret(v any) bool {
+	words, ok := v.(string)
+	return ok && s.secrets[words]
 }
 
 func kindOf(payload map[string]any) string { return text(payload, "PayloadType") }

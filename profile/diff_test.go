@@ -3,6 +3,7 @@ package profile_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -55,6 +56,8 @@ func TestDiffOfValues(t *testing.T) {
 		"another number":           {5.5, 5, []string{"changed p.t0 K: 5.5 -> 5"}},
 		"large numbers":            {uint64(1<<63 + 1), float64(1 << 63), []string{"changed p.t0 K: 9223372036854775809 -> 9.223372036854776e+18"}},
 		"negative":                 {-5, 5, []string{"changed p.t0 K: -5 -> 5"}},
+		"no numbers":               {math.NaN(), math.NaN(), nil},
+		"a number now":             {math.NaN(), 5, []string{"changed p.t0 K: NaN -> 5"}},
 		"a truth and a number":     {true, 1, []string{"changed p.t0 K: true -> 1"}},
 		"a truth":                  {true, false, []string{"changed p.t0 K: true -> false"}},
 		"a number and its text":    {5, "5", []string{`changed p.t0 K: 5 -> "5"`}},
@@ -229,6 +232,16 @@ func TestDiffHidesWhatSoundsSecret(t *testing.T) {
 	}
 	assert.Equal(t, []string{"added p.t0 AllowPasswordSharing: true"}, lines(t, holding(map[string]any{}), holding(map[string]any{"AllowPasswordSharing": true})))
 	assert.Equal(t, []string{`added p.t0 Spinner: "x"`}, lines(t, holding(map[string]any{}), holding(map[string]any{"Spinner": "x"})))
+}
+
+// What was put in as a secret is one on both sides.
+func TestDiffHidesWhatWasASecret(t *testing.T) {
+	t.Parallel()
+	a := holding(map[string]any{"Key": []any{map[string]any{"License": mdm.SecretString("SESAME-ONE")}}})
+	b := holding(map[string]any{"Key": []any{map[string]any{"License": "SESAME-TWO"}}})
+	a.Extra, b.Extra = map[string]any{"New": "SESAME-THREE"}, map[string]any{"New": mdm.SecretString("SESAME-FOUR")}
+	assert.Equal(t, []string{"changed New: [secret] -> [secret]", "changed p.t0 Key[0].License: [secret] -> [secret]"}, lines(t, a, b))
+	assert.Empty(t, lines(t, a, a))
 }
 
 func TestDiffOfRandomProfiles(t *testing.T) {

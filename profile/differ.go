@@ -126,7 +126,8 @@ func (d *differ) same(x, y any) bool {
 func (d *differ) change(p place, x, y any) {
 	c := d.at
 	c.Kind, c.Path = Changed, joinPath(d.path)
-	c.Old, c.New = shown(p, d.old.leaf(x)), shown(p, d.new.leaf(y))
+	hide := p.secret() || d.old.holdsSecret(x) || d.new.holdsSecret(y)
+	c.Old, c.New = shown(hide, d.old.leaf(x)), shown(hide, d.new.leaf(y))
 	if x == (absent{}) {
 		c.Kind = Added
 	}
@@ -137,11 +138,11 @@ func (d *differ) change(p place, x, y any) {
 }
 
 // shown returns a value as it stands in a Change: not absent, and not in the open if it is a secret.
-func shown(p place, v any) any {
+func shown(hide bool, v any) any {
 	if v == (absent{}) {
 		return nil
 	}
-	if !p.secret() {
+	if !hide {
 		return v
 	}
 	switch v := v.(type) {

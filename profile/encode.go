@@ -39,7 +39,7 @@ func (p *Profile) encode() (map[string]any, error) {
 	}
 	for _, key := range contentKeys {
 		if _, ok := p.Extra[key]; ok {
-			return nil, fmt.Errorf("Extra holds %s", key)
+			return nil, fmt.Errorf("the field Extra holds %s", key)
 		}
 	}
 	top := p.top()

@@ -49,7 +49,7 @@ func issuersOf(leaf *x509.Certificate, chain []*x509.Certificate) ([]*x509.Certi
 	var rest, out []*x509.Certificate
 	for i, c := range chain {
 		if c == nil {
-			return nil, fmt.Errorf("Chain[%d] is nil", i)
+			return nil, fmt.Errorf("certificate %d of the chain is nil", i)
 		}
 		if !c.Equal(leaf) && !slices.ContainsFunc(rest, c.Equal) {
 			rest = append(rest, c)
@@ -69,7 +69,7 @@ func issuersOf(leaf *x509.Certificate, chain []*x509.Certificate) ([]*x509.Certi
 		rest = slices.Delete(rest, i, i+1)
 	}
 	if len(rest) > 0 {
-		return nil, fmt.Errorf("Chain has %q, which issued nothing of it: a certificate in between is missing", rest[0].Subject)
+		return nil, fmt.Errorf("the chain has %q, which issued nothing of it: a certificate in between is missing", rest[0].Subject)
 	}
 	return out, nil
 }
