@@ -1,7 +1,9 @@
 package profile
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
@@ -11,7 +13,7 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 )
 
-// Problem is what is wrong with a profile: where, and against which rule.
+// Problem is what is wrong with a profile: where, and against which rule. Package profile/lint explains the rules.
 type Problem struct {
 	Path string // key path, as "PayloadContent[2].ServerURL"
 	Rule string // a stable name, as "basics-only"
@@ -24,14 +26,12 @@ func (p Problem) String() string { return fmt.Sprintf("%s: %s (%s)", p.Path, p.T
 // ValidateEnrollment checks an initial profile against Apple's rules for the com.apple.mdm payload and against the
 // practice that it holds only the basics. It returns every problem, in the order of the profile; none means that the
 // profile is right.
-func ValidateEnrollment(p *Profile) []Problem {
-	v := &validation{uuids: map[string]string{}, names: p.identifiers()}
-	if p.Identifier == "" {
-		v.add("PayloadIdentifier", "identifier", "is required")
-	}
-	for i, payload := range p.Payloads {
-		v.payload(fmt.Sprintf("PayloadContent[%d]", i), i, payload)
-	}
+//
+// Also lists payload types that this profile may hold besides. There is one good reason: a com.apple.wifi.managed payload
+// of the only network through which the device reaches the server.
+func ValidateEnrollment(p *Profile, also ...string) []Problem {
+	v := validation{profile: p, initial: true, also: also}
+	v.payloads()
 	if len(v.identities) != 1 {
 		v.add("PayloadContent", "one-identity", "holds %d identities; exactly one is needed", len(v.identities))
 	}
@@ -44,11 +44,21 @@ func ValidateEnrollment(p *Profile) []Problem {
 	return v.problems
 }
 
+// ValidatePayloads checks what holds in every profile, initial or not: identifiers that differ, certificates that are
+// some, and identities that can be had safely. [ValidateEnrollment] checks this, too.
+func ValidatePayloads(p *Profile) []Problem {
+	v := validation{profile: p}
+	v.payloads()
+	return v.problems
+}
+
 type validation struct {
+	profile    *Profile
+	initial    bool
+	also       []string
 	problems   []Problem
-	names      []string          // the PayloadIdentifiers that Encode writes
-	uuids      map[string]string // PayloadUUID → PayloadType
-	identities []string          // UUIDs
+	uuids      map[string]string // PayloadUUID, in capitals → PayloadType
+	identities []string          // UUIDs, in capitals
 	mdm        []mdmAt
 }
 
@@ -61,84 +71,112 @@ func (v *validation) add(path, rule, format string, args ...any) {
 	v.problems = append(v.problems, Problem{Path: path, Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
-func (v *validation) payload(path string, i int, payload Payload) {
-	dict, err := dictionary(payload)
-	if err != nil {
-		v.add(path, "encoding", "cannot be encoded: %v", err)
-		return
+func (v *validation) payloads() {
+	if v.profile.Identifier == "" {
+		v.add("PayloadIdentifier", "identifier", "is required")
 	}
-	id, _ := dict["PayloadUUID"].(string)
-	if id == "" {
-		own, _ := dict["PayloadIdentifier"].(string)
-		if own == "" {
-			own = v.names[i]
+	v.uuids = map[string]string{}
+	identifiers := map[string]bool{}
+	for i, payload := range v.profile.Payloads {
+		path := joined(i, "")
+		if _, err := dictionary(payload); err != nil {
+			v.add(path, "malformed", "cannot be encoded: %v", err)
+			continue
 		}
-		id = UUID(own)
-	}
-	if _, twice := v.uuids[id]; twice {
-		v.add(path+".PayloadUUID", "unique", "%s is used twice", id)
-	}
-	v.uuids[id] = payload.PayloadType()
-	switch payload.PayloadType() {
-	case TypeRootCertificate, TypeCertificate, TypePEMCertificate:
-		if len(v.mdm) > 0 {
-			v.add(path, "trust-first", "certificates of the trust chain come before the MDM payload")
+		identifier, id := v.profile.PayloadIDs(i)
+		if identifiers[identifier] {
+			v.add(path+".PayloadIdentifier", "unique", "%s is used twice", identifier)
 		}
-		switch c := payload.(type) {
-		case *RootCertificate:
-			v.checkCertificate(path, c.PayloadContent, true)
-		case *Certificate:
-			v.checkCertificate(path, c.PayloadContent, false)
+		identifiers[identifier] = true
+		if _, twice := v.uuids[strings.ToUpper(id)]; twice {
+			v.add(path+".PayloadUUID", "unique", "%s is used twice", id)
 		}
-	case TypeSCEP, TypePKCS12, TypeACME:
-		v.identities = append(v.identities, id)
-		v.checkIdentity(path, payload)
-	case TypeMDM:
-		if m, ok := payload.(*MDM); ok {
-			v.mdm = append(v.mdm, mdmAt{path, m})
-			return
-		}
-		v.add(path, "encoding", "the com.apple.mdm payload must be an *MDM to be checked")
-	default:
-		v.add(path, "basics-only", "%s belongs in a managed profile that is installed after enrollment", payload.PayloadType())
+		v.uuids[strings.ToUpper(id)] = payload.PayloadType()
+		v.payload(path, id, Typed(payload))
 	}
 }
 
-func (v *validation) checkCertificate(path string, der []byte, root bool) {
-	cert, err := x509.ParseCertificate(der)
+func (v *validation) payload(path, id string, payload Payload) {
+	switch p := payload.(type) {
+	case *RootCertificate:
+		v.trust(path, p.PayloadContent, true)
+	case *Certificate:
+		v.trust(path, p.PayloadContent, false)
+	case *PEMCertificate:
+		v.trust(path, p.PayloadContent, false)
+	case *SCEP:
+		v.identities = append(v.identities, strings.ToUpper(id))
+		v.checkSCEP(path+".PayloadContent", &p.PayloadContent)
+	case *PKCS12:
+		v.identities = append(v.identities, strings.ToUpper(id))
+		if len(p.PayloadContent) == 0 {
+			v.add(path+".PayloadContent", "pkcs12", "is empty")
+		}
+	case *ACME:
+		v.identities = append(v.identities, strings.ToUpper(id))
+	case *MDM:
+		v.mdm = append(v.mdm, mdmAt{path, p})
+	default:
+		if v.initial && !slices.Contains(v.also, payload.PayloadType()) {
+			v.add(path, "basics-only", "%s belongs in a managed profile that is installed after enrollment", payload.PayloadType())
+		}
+	}
+}
+
+func (v *validation) trust(path string, content []byte, root bool) {
+	if v.initial && len(v.mdm) > 0 {
+		v.add(path, "trust-first", "certificates of the trust chain come before the MDM payload")
+	}
+	cert, err := parseCertificate(content)
 	if err != nil {
 		v.add(path+".PayloadContent", "certificate", "is no certificate")
 		return
 	}
-	if root && string(cert.RawIssuer) != string(cert.RawSubject) {
+	if root && !bytes.Equal(cert.RawIssuer, cert.RawSubject) {
 		v.add(path, "certificate", "an intermediate certificate is marked as a root")
 	}
 }
 
-func (v *validation) checkIdentity(path string, payload Payload) {
-	switch p := payload.(type) {
-	case *SCEP:
-		c := &p.PayloadContent
-		if u, err := url.Parse(c.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-			v.add(path+".PayloadContent.URL", "url", "is no http or https URL")
-		} else if u.Scheme == "http" && len(c.CAFingerprint) == 0 {
-			v.add(path+".PayloadContent.CAFingerprint", "scep-pin", "is required if the URL is not https")
-		}
-		if c.Challenge.IsZero() {
-			v.add(path+".PayloadContent.Challenge", "scep-challenge", "is empty; give each device its own")
-		}
-		if c.Keysize == nil || *c.Keysize < 2048 {
-			v.add(path+".PayloadContent.Keysize", "scep-key", "is under 2048 bits, as Apple's default is")
-		}
-	case *PKCS12:
-		if len(p.PayloadContent) == 0 {
-			v.add(path+".PayloadContent", "pkcs12", "is empty")
-		}
+// CertificateIn returns the certificate in a payload of a certificate without a key, root, intermediate or PEM; nil if it
+// is none, or cannot be read.
+func CertificateIn(p Payload) *x509.Certificate {
+	var content []byte
+	switch c := Typed(p).(type) {
+	case *RootCertificate:
+		content = c.PayloadContent
+	case *Certificate:
+		content = c.PayloadContent
+	case *PEMCertificate:
+		content = c.PayloadContent
+	}
+	cert, _ := parseCertificate(content)
+	return cert
+}
+
+// parseCertificate reads a certificate, DER or PEM. Either is met in each of the types, whatever their names say.
+func parseCertificate(content []byte) (*x509.Certificate, error) {
+	if block, _ := pem.Decode(content); block != nil && block.Type == "CERTIFICATE" {
+		content = block.Bytes
+	}
+	return x509.ParseCertificate(content)
+}
+
+func (v *validation) checkSCEP(path string, c *SCEPContent) {
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		v.add(path+".URL", "url", "is no http or https URL")
+	} else if u.Scheme == "http" && len(c.CAFingerprint) == 0 {
+		v.add(path+".CAFingerprint", "scep-pin", "is required if the URL is not https")
+	}
+	if c.Challenge.IsZero() {
+		v.add(path+".Challenge", "scep-challenge", "is empty; give each device its own")
+	}
+	if c.Keysize == nil || *c.Keysize < 2048 {
+		v.add(path+".Keysize", "scep-key", "is under 2048 bits, as Apple's default is")
 	}
 }
 
 func (v *validation) checkMDM(path string, m *MDM) {
-	if !slices.Contains(v.identities, strings.ToUpper(m.IdentityCertificateUUID)) && !slices.Contains(v.identities, m.IdentityCertificateUUID) {
+	if !slices.Contains(v.identities, strings.ToUpper(m.IdentityCertificateUUID)) {
 		v.add(path+".IdentityCertificateUUID", "identity", "names no identity of this profile")
 	}
 	if !strings.HasPrefix(m.Topic, "com.apple.mgmt.") {
@@ -166,6 +204,9 @@ func (v *validation) checkRights(path string, m *MDM) {
 		}
 		return
 	}
+	if m.ManagedAppleID != nil && m.AccessRights == nil { // User Enrollment by a profile, which ignores them
+		return
+	}
 	var rights int64
 	if m.AccessRights != nil {
 		rights = *m.AccessRights
@@ -181,7 +222,7 @@ func (v *validation) checkRights(path string, m *MDM) {
 
 func (v *validation) checkPins(path string, uuids []string) {
 	for _, id := range uuids {
-		if kind := v.uuids[id]; kind != TypeRootCertificate && kind != TypeCertificate && kind != TypePEMCertificate {
+		if kind := v.uuids[strings.ToUpper(id)]; kind != TypeRootCertificate && kind != TypeCertificate && kind != TypePEMCertificate {
 			v.add(path, "pinning", "%s is no certificate of this profile", id)
 		}
 	}

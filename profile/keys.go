@@ -1,0 +1,162 @@
+package profile
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
+)
+
+// Keys returns the keys of a payload as they stand in a property list, without PayloadType and PayloadVersion. Secrets are
+// revealed. The dictionary is the caller's; maps and slices in it may be the payload's own.
+func Keys(p Payload) (map[string]any, error) {
+	keys, err := dictionary(p)
+	if keys == nil && err == nil {
+		keys = map[string]any{}
+	}
+	return keys, err
+}
+
+// Typed returns p as a pointer to the type of this package that fits it best: p itself if it is one, else a copy of its
+// keys. It is p if the schema does not know its type, or if it cannot be encoded.
+func Typed(p Payload) Payload {
+	keys, err := Keys(p)
+	if err != nil {
+		return p
+	}
+	if d, ok := p.(described); ok && isOurs(d) && isPointer(p) {
+		return p
+	}
+	return fill(p, keys)
+}
+
+// fill returns a payload of the type of p with these keys: a *Raw if p is one that the schema does not know.
+func fill(p Payload, keys map[string]any) Payload {
+	out := typed(p.PayloadType(), keys)
+	if out == nil {
+		return &Raw{Type: p.PayloadType(), Values: keys}
+	}
+	_ = schema.Decode(keys, out) // what does not fit is kept in Extra
+	return out
+}
+
+// PayloadIDs returns the PayloadIdentifier and the PayloadUUID that payload i has in the encoded profile: its own, or
+// those that [Profile.Encode] derives. Both are empty for a payload that cannot be encoded.
+func (p *Profile) PayloadIDs(i int) (identifier, uuid string) {
+	keys, err := dictionary(p.Payloads[i])
+	if err != nil {
+		return "", ""
+	}
+	if identifier = text(keys, "PayloadIdentifier"); identifier == "" {
+		identifier = fmt.Sprintf("%s.%s.%d", p.Identifier, p.Payloads[i].PayloadType(), i+1)
+	}
+	return identifier, orDerived(text(keys, "PayloadUUID"), identifier)
+}
+
+// item is a payload of a profile with what it takes to move it to another one.
+type item struct {
+	payload    Payload
+	keys       map[string]any // its own
+	identifier string         // as encoded
+	uuid       string
+	named      bool // the identifier is the payload's own, not derived from its place
+	class      Class
+}
+
+// items returns the payloads of p. The error is a Malformed one.
+func (p *Profile) items(op string) ([]item, error) {
+	if len(p.EncryptedContent) > 0 {
+		return nil, mdm.Errorf(mdm.Malformed, op, "the profile is encrypted")
+	}
+	out := make([]item, 0, len(p.Payloads))
+	for i, payload := range p.Payloads {
+		keys, err := Keys(payload)
+		if err != nil {
+			return nil, mdm.Errorf(mdm.Malformed, op, "PayloadContent[%d]: %w", i, err)
+		}
+		it := item{payload: payload, keys: keys, class: ClassOf(payload), named: text(keys, "PayloadIdentifier") != ""}
+		it.identifier, it.uuid = p.PayloadIDs(i)
+		out = append(out, it)
+	}
+	return out, nil
+}
+
+// with returns the payload under another identifier and UUID, its references renamed. It shares nothing with the original.
+func (it item) with(identifier, uuid string, renamed map[string]string) Payload {
+	keys := rename(it.keys, renamed).(map[string]any)
+	keys["PayloadIdentifier"], keys["PayloadUUID"] = identifier, uuid
+	if _, ok := it.payload.(*Raw); ok {
+		return &Raw{Type: it.payload.PayloadType(), Values: keys}
+	}
+	return fill(it.payload, keys)
+}
+
+// kept returns the payload with the identifier and UUID that it has.
+func (it item) kept(renamed map[string]string) Payload {
+	return it.with(it.identifier, it.uuid, renamed)
+}
+
+// rename copies a tree of values, with other words for the strings in renamed, whose keys are in capitals.
+func rename(tree any, renamed map[string]string) any {
+	switch v := tree.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			out[key] = rename(value, renamed)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = rename(v[i], renamed)
+		}
+		return out
+	case string:
+		if to, ok := renamed[strings.ToUpper(v)]; ok {
+			return to
+		}
+	case []byte:
+		return slices.Clone(v)
+	}
+	return tree
+}
+
+// references returns which of uuids, in capitals, the payload names in keys of its own, at any depth.
+func (it item) references(uuids map[string]int) []int {
+	var out []int
+	var walk func(tree any)
+	walk = func(tree any) {
+		switch v := tree.(type) {
+		case map[string]any:
+			for _, value := range v {
+				walk(value)
+			}
+		case []any:
+			for _, value := range v {
+				walk(value)
+			}
+		case string:
+			if i, ok := uuids[strings.ToUpper(v)]; ok && !slices.Contains(out, i) {
+				out = append(out, i)
+			}
+		}
+	}
+	walk(withoutCommon(it.keys))
+	slices.Sort(out)
+	return out
+}
+
+// places maps the UUIDs of items, in capitals, to their places.
+func places(items []item) map[string]int {
+	out := make(map[string]int, len(items))
+	for i := range items {
+		out[strings.ToUpper(items[i].uuid)] = i
+	}
+	return out
+}
+
+// isPointer reports whether p is a pointer: the types of this package are payloads as values, too.
+func isPointer(p Payload) bool { return reflect.TypeOf(p).Kind() == reflect.Pointer }
