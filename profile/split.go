@@ -1,0 +1,177 @@
+package profile
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gomdm/applemdm/mdm"
+)
+
+// Split makes a profile with several accounts into one for each account and one for the rest, so that an account can be
+// changed without the others' passwords: Apple's best practices ask for one account in a profile. A profile with one
+// account or none is returned as it is.
+//
+// The rest comes first and keeps the identifier of p; it is left out if there is none, and then the installed profile has
+// to be removed by RemoveProfile. Install the accounts after it, in this order.
+//
+// The profile of an account is called "<identifier of p>.account.<name>". The name is the account's PayloadIdentifier
+// without the identifier of p before it, so it lasts while the account does, whatever comes or goes around it. The
+// account keeps its PayloadIdentifier and PayloadUUID. With it go the payloads that it names by UUID, and those that they
+// name, as its client certificate: each under an identifier and a UUID that follow from those of the new profile and of
+// the payload, so that accounts which shared a certificate have one each. An identity that is asked for with SCEP or ACME
+// is then asked for once for each; where challenges serve once, give each its own. A payload that nothing but accounts
+// name is not in the rest. A removal password locks every one of the profiles.
+//
+// Everything in the header but identifier and UUID is carried over: scope, consent, expiry, removal, keys in Extra; the
+// name is that of the account payload if it has one. The same profile always gives the same result, which shares no payload
+// with p. The error is a Malformed one: p is encrypted, an account has no PayloadIdentifier, or two have one name.
+func Split(p *Profile) ([]*Profile, error) {
+	const op = "profile.Split"
+	items, err := p.items(op)
+	if err != nil {
+		return nil, err
+	}
+	s := splitting{profile: p, items: items, places: places(items)}
+	for i := range items {
+		if items[i].class == Account {
+			s.accounts = append(s.accounts, i)
+		}
+	}
+	if len(s.accounts) < 2 {
+		return []*Profile{p}, nil
+	}
+	var out []*Profile
+	if rest := s.rest(); rest != nil {
+		out = append(out, rest)
+	}
+	names := map[string]bool{}
+	for _, i := range s.accounts {
+		if !items[i].named {
+			return nil, mdm.Errorf(mdm.Malformed, op, "%s: an account needs a PayloadIdentifier, from which its profile has a name that lasts", joined(i, ""))
+		}
+		account := s.account(i)
+		if names[account.Identifier] {
+			return nil, mdm.Errorf(mdm.Malformed, op, "%s: two accounts would be in profiles of one name, %s", joined(i, ""), account.Identifier)
+		}
+		names[account.Identifier] = true
+		out = append(out, account)
+	}
+	for _, part := range out {
+		if _, err := part.encodePayloads(); err != nil {
+			return nil, mdm.Errorf(mdm.Malformed, op, "%s: %w", part.Identifier, err)
+		}
+	}
+	return out, nil
+}
+
+type splitting struct {
+	profile  *Profile
+	items    []item
+	places   map[string]int // by UUID
+	accounts []int
+}
+
+// needs returns the places of what is named from a payload, at any distance, in the order of the profile. Accounts do not
+// go with others.
+func (s *splitting) needs(from int) []int {
+	var out []int
+	open := []int{from}
+	for len(open) > 0 {
+		i := open[0]
+		open = open[1:]
+		for _, to := range s.items[i].references(s.places) {
+			if to != from && s.items[to].class != Account && !slices.Contains(out, to) {
+				out, open = append(out, to), append(open, to)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// lock reports whether a payload locks the profile that it is in.
+func (s *splitting) lock(i int) bool {
+	return s.items[i].payload.PayloadType() == TypeProfileRemovalPassword
+}
+
+// rest returns the profile of what belongs to no account, nil if there is nothing but a lock.
+func (s *splitting) rest() *Profile {
+	taken := map[int]bool{}
+	for _, i := range s.accounts {
+		taken[i] = true
+		for _, needed := range s.needs(i) {
+			taken[needed] = true
+		}
+	}
+	keep := map[int]bool{}
+	for i := range s.items {
+		if !taken[i] && !s.lock(i) {
+			keep[i] = true
+			for _, needed := range s.needs(i) {
+				keep[needed] = true
+			}
+		}
+	}
+	if len(keep) == 0 {
+		return nil
+	}
+	out := s.header(s.profile.Identifier)
+	out.UUID = s.profile.UUID
+	for i, it := range s.items {
+		if keep[i] || s.lock(i) {
+			out.Payloads = append(out.Payloads, it.kept(nil))
+		}
+	}
+	return out
+}
+
+// account returns the profile of one account.
+func (s *splitting) account(i int) *Profile {
+	account := s.items[i]
+	out := s.header(s.profile.Identifier + ".account." + s.name(account))
+	out.DisplayName = text(account.keys, "PayloadDisplayName")
+	if out.DisplayName == "" {
+		out.DisplayName = s.profile.DisplayName
+	}
+	moved := s.needs(i)
+	for n := range s.items {
+		if s.lock(n) && !slices.Contains(moved, n) {
+			moved = append(moved, n)
+		}
+	}
+	names, renamed := map[int]string{}, map[string]string{}
+	for _, n := range moved {
+		it := s.items[n]
+		names[n] = out.Identifier + "." + s.name(it)
+		seed := names[n] + "." + it.uuid // a new UUID of the original makes a new one here
+		if s.lock(n) {
+			names[n] = out.Identifier + ".lock"
+			seed = names[n] // nothing names it, so it need not follow the original
+		}
+		renamed[strings.ToUpper(it.uuid)] = UUID(seed)
+	}
+	for _, n := range moved {
+		it := s.items[n]
+		out.Payloads = append(out.Payloads, it.with(names[n], renamed[strings.ToUpper(it.uuid)], renamed))
+	}
+	out.Payloads = append(out.Payloads, account.kept(renamed))
+	return out
+}
+
+// name is the identifier of a payload without that of the profile before it. One that is derived from the payload's place
+// would not last.
+func (s *splitting) name(it item) string {
+	if !it.named {
+		return it.payload.PayloadType() + "." + it.uuid
+	}
+	return strings.TrimPrefix(it.identifier, s.profile.Identifier+".")
+}
+
+// header returns a profile of another identifier with what is said about p as a whole.
+func (s *splitting) header(identifier string) *Profile {
+	out := *s.profile
+	out.Identifier, out.UUID, out.Payloads = identifier, "", nil
+	out.ConsentText, out.Extra = maps.Clone(out.ConsentText), maps.Clone(out.Extra)
+	return &out
+}
