@@ -124,7 +124,7 @@ func rename(tree any, renamed map[string]string) any {
 	return tree
 }
 
-// references returns which of uuids, in capitals, the payload names in keys of its own, at any depth.
+// references returns which of uuids, in capitals, the payload names in keys of its own, at any depth: their values, in order.
 func (it item) references(uuids map[string]int) []int {
 	var out []int
 	var walk func(tree any)
@@ -139,14 +139,14 @@ func (it item) references(uuids map[string]int) []int {
 				walk(value)
 			}
 		case string:
-			if i, ok := uuids[strings.ToUpper(v)]; ok && !slices.Contains(out, i) {
+			if i, ok := uuids[strings.ToUpper(v)]; ok {
 				out = append(out, i)
 			}
 		}
 	}
 	walk(withoutCommon(it.keys))
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // places maps the UUIDs of items, in capitals, to their places.

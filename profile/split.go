@@ -32,12 +32,7 @@ func Split(p *Profile) ([]*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := splitting{profile: p, items: items, places: places(items)}
-	for i := range items {
-		if items[i].class == Account {
-			s.accounts = append(s.accounts, i)
-		}
-	}
+	s := newSplitting(p, items)
 	if len(s.accounts) < 2 {
 		return []*Profile{p}, nil
 	}
@@ -45,12 +40,15 @@ func Split(p *Profile) ([]*Profile, error) {
 	if rest := s.rest(); rest != nil {
 		out = append(out, rest)
 	}
-	names := map[string]bool{}
+	total, names := 0, map[string]bool{}
 	for _, i := range s.accounts {
 		if !items[i].named {
 			return nil, mdm.Errorf(mdm.Malformed, op, "%s: an account needs a PayloadIdentifier, from which its profile has a name that lasts", joined(i, ""))
 		}
 		account := s.account(i)
+		if total += len(account.Payloads); total >= maxParts {
+			return nil, mdm.Errorf(mdm.Malformed, op, "the accounts have %d payloads and more among them", maxParts)
+		}
 		if names[account.Identifier] {
 			return nil, mdm.Errorf(mdm.Malformed, op, "%s: two accounts would be in profiles of one name, %s", joined(i, ""), account.Identifier)
 		}
@@ -65,23 +63,42 @@ func Split(p *Profile) ([]*Profile, error) {
 	return out, nil
 }
 
+// maxParts bounds the payloads of all accounts: each gets copies of what it names, and hostile profiles name all they have.
+const maxParts = 10_000
+
 type splitting struct {
 	profile  *Profile
 	items    []item
-	places   map[string]int // by UUID
+	named    [][]int // by place: what it names, accounts left out, which do not go with others
 	accounts []int
 }
 
-// needs returns the places of what is named from a payload, at any distance, in the order of the profile. Accounts do not
-// go with others.
-func (s *splitting) needs(from int) []int {
+func newSplitting(p *Profile, items []item) *splitting {
+	s := &splitting{profile: p, items: items, named: make([][]int, len(items))}
+	at := places(items)
+	for i := range items {
+		for _, to := range items[i].references(at) {
+			if to != i && items[to].class != Account {
+				s.named[i] = append(s.named[i], to)
+			}
+		}
+		if items[i].class == Account {
+			s.accounts = append(s.accounts, i)
+		}
+	}
+	return s
+}
+
+// needs returns the places of what payloads name, at any distance, in the order of the profile.
+func (s *splitting) needs(from ...int) []int {
+	seen := map[int]bool{}
 	var out []int
-	open := []int{from}
-	for len(open) > 0 {
-		i := open[0]
-		open = open[1:]
-		for _, to := range s.items[i].references(s.places) {
-			if to != from && s.items[to].class != Account && !slices.Contains(out, to) {
+	for open := slices.Clone(from); len(open) > 0; {
+		i := open[len(open)-1]
+		open = open[:len(open)-1]
+		for _, to := range s.named[i] {
+			if !seen[to] {
+				seen[to] = true
 				out, open = append(out, to), append(open, to)
 			}
 		}
@@ -98,20 +115,18 @@ func (s *splitting) lock(i int) bool {
 // rest returns the profile of what belongs to no account, nil if there is nothing but a lock.
 func (s *splitting) rest() *Profile {
 	taken := map[int]bool{}
-	for _, i := range s.accounts {
+	for _, i := range slices.Concat(s.accounts, s.needs(s.accounts...)) {
 		taken[i] = true
-		for _, needed := range s.needs(i) {
-			taken[needed] = true
+	}
+	var own []int
+	for i := range s.items {
+		if !taken[i] && !s.lock(i) {
+			own = append(own, i)
 		}
 	}
 	keep := map[int]bool{}
-	for i := range s.items {
-		if !taken[i] && !s.lock(i) {
-			keep[i] = true
-			for _, needed := range s.needs(i) {
-				keep[needed] = true
-			}
-		}
+	for _, i := range slices.Concat(own, s.needs(own...)) {
+		keep[i] = true
 	}
 	if len(keep) == 0 {
 		return nil
@@ -136,10 +151,12 @@ func (s *splitting) account(i int) *Profile {
 	}
 	moved := s.needs(i)
 	for n := range s.items {
-		if s.lock(n) && !slices.Contains(moved, n) {
+		if s.lock(n) {
 			moved = append(moved, n)
 		}
 	}
+	slices.Sort(moved)
+	moved = slices.Compact(moved)
 	names, renamed := map[int]string{}, map[string]string{}
 	for _, n := range moved {
 		it := s.items[n]

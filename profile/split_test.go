@@ -200,6 +200,24 @@ func TestSplitRefuses(t *testing.T) {
 	}
 }
 
+// Each account gets copies of what it names, at any distance; a profile can be made so that this is more than memory holds.
+func TestSplitIsBounded(t *testing.T) {
+	p := &profile.Profile{Identifier: "a"}
+	id := func(i int) string { return fmt.Sprintf("AAAAAAAA-0000-4000-8000-%012d", i) }
+	for i := range 200 {
+		p.Payloads = append(p.Payloads, &profile.Raw{Type: "com.example.link", Values: map[string]any{"PayloadIdentifier": fmt.Sprint("link", i), "PayloadUUID": id(i), "next": id(i + 1)}})
+	}
+	for i := range 100 {
+		p.Payloads = append(p.Payloads, &profile.Mail{Common: common(fmt.Sprint("a.", i), ""), SMIMESigningCertificateUUID: new(id(0))})
+	}
+	_, err := profile.Split(p)
+	require.ErrorContains(t, err, "10000 payloads")
+	p.Payloads = p.Payloads[:240]
+	parts, err := profile.Split(p)
+	require.NoError(t, err)
+	assert.Len(t, parts, 40)
+}
+
 // A profile that grew is cut into one for each account; a new password then touches one of them.
 func ExampleSplit() {
 	parts, err := profile.Split(&profile.Profile{Identifier: "com.example.office", Payloads: []profile.Payload{

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 )
 
@@ -67,10 +68,26 @@ func (u *update) same(path, rule, before, after string) {
 	}
 }
 
+// sameURL is same without what may be a secret: user, password and query.
+func (u *update) sameURL(path, rule, before, after string) {
+	if before != after {
+		u.add(path, rule, "was at %s and must stay as it was; it is at %s", hostOf(before), hostOf(after))
+	}
+}
+
+// hostOf returns the host and the path of a URL.
+func hostOf(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "no host"
+	}
+	return u.Host + u.EscapedPath()
+}
+
 func (u *update) mdm(before, after *MDM) {
 	u.same("Topic", "update-topic", before.Topic, after.Topic)
-	u.same("ServerURL", "update-server-url", before.ServerURL, after.ServerURL)
-	u.same("CheckInURL", "update-check-in-url", checkIn(before), checkIn(after))
+	u.sameURL("ServerURL", "update-server-url", before.ServerURL, after.ServerURL)
+	u.sameURL("CheckInURL", "update-check-in-url", checkIn(before), checkIn(after))
 	u.same("AssignedManagedAppleID", "update-apple-account", or0(before.AssignedManagedAppleID), or0(after.AssignedManagedAppleID))
 	u.same("EnrollmentMode", "update-enrollment-mode", string(or0(before.EnrollmentMode)), string(or0(after.EnrollmentMode)))
 	if or0(before.RequiredAppIDForMDM) != or0(after.RequiredAppIDForMDM) {

@@ -32,8 +32,12 @@ func (p Problem) String() string { return fmt.Sprintf("%s: %s (%s)", p.Path, p.T
 func ValidateEnrollment(p *Profile, also ...string) []Problem {
 	v := validation{profile: p, initial: true, also: also}
 	v.payloads()
-	if len(v.identities) != 1 {
-		v.add("PayloadContent", "one-identity", "holds %d identities; exactly one is needed", len(v.identities))
+	n := 0
+	for _, count := range v.identities {
+		n += count
+	}
+	if n != 1 {
+		v.add("PayloadContent", "one-identity", "holds %d identities; exactly one is needed", n)
 	}
 	if len(v.mdm) != 1 {
 		v.add("PayloadContent", "one-mdm", "holds %d com.apple.mdm payloads; exactly one is needed", len(v.mdm))
@@ -58,7 +62,7 @@ type validation struct {
 	also       []string
 	problems   []Problem
 	uuids      map[string]string // PayloadUUID, in capitals → PayloadType
-	identities []string          // UUIDs, in capitals
+	identities map[string]int    // how many there are, by PayloadUUID in capitals
 	mdm        []mdmAt
 }
 
@@ -75,7 +79,7 @@ func (v *validation) payloads() {
 	if v.profile.Identifier == "" {
 		v.add("PayloadIdentifier", "identifier", "is required")
 	}
-	v.uuids = map[string]string{}
+	v.uuids, v.identities = map[string]string{}, map[string]int{}
 	identifiers := map[string]bool{}
 	for i, payload := range v.profile.Payloads {
 		path := joined(i, "")
@@ -105,15 +109,15 @@ func (v *validation) payload(path, id string, payload Payload) {
 	case *PEMCertificate:
 		v.trust(path, p.PayloadContent, false)
 	case *SCEP:
-		v.identities = append(v.identities, strings.ToUpper(id))
+		v.identities[strings.ToUpper(id)]++
 		v.checkSCEP(path+".PayloadContent", &p.PayloadContent)
 	case *PKCS12:
-		v.identities = append(v.identities, strings.ToUpper(id))
+		v.identities[strings.ToUpper(id)]++
 		if len(p.PayloadContent) == 0 {
 			v.add(path+".PayloadContent", "pkcs12", "is empty")
 		}
 	case *ACME:
-		v.identities = append(v.identities, strings.ToUpper(id))
+		v.identities[strings.ToUpper(id)]++
 	case *MDM:
 		v.mdm = append(v.mdm, mdmAt{path, p})
 	default:
@@ -176,7 +180,7 @@ func (v *validation) checkSCEP(path string, c *SCEPContent) {
 }
 
 func (v *validation) checkMDM(path string, m *MDM) {
-	if !slices.Contains(v.identities, strings.ToUpper(m.IdentityCertificateUUID)) {
+	if v.identities[strings.ToUpper(m.IdentityCertificateUUID)] == 0 {
 		v.add(path+".IdentityCertificateUUID", "identity", "names no identity of this profile")
 	}
 	if !strings.HasPrefix(m.Topic, "com.apple.mgmt.") {
