@@ -27,7 +27,7 @@ type Credential struct {
 
 // ReplaceCredential returns p, the profile of one account, with another password or identity. The profile keeps its
 // identifier and the account its PayloadUUID, so that the device updates the account in place: install it, and no other
-// profile is touched. The result shares no payload with p.
+// profile is touched. The result shares with p only the bytes of data.
 //
 // The account is of one of the types in this package that have a password or an identity: all but *GoogleAccount. An
 // identity can be given to *ExchangeActiveSync and *ExchangeWebServices, and to a *Mail in place of one that it has. The
@@ -108,7 +108,7 @@ func newIdentity(p Payload) (item, error) {
 	switch Typed(p).(type) {
 	case *SCEP, *ACME, *PKCS12:
 	default:
-		return item{}, fmt.Errorf("Identity must be a *SCEP, an *ACME or a *PKCS12")
+		return item{}, fmt.Errorf("the identity must be a *SCEP, an *ACME or a *PKCS12")
 	}
 	i := item{payload: p, keys: keys, identifier: text(keys, "PayloadIdentifier"), class: Identity}
 	i.uuid = orElse(text(keys, "PayloadUUID"), strings.ToUpper(uuid.NewString()))
@@ -118,8 +118,9 @@ func newIdentity(p Payload) (item, error) {
 // old returns the place of the identity that goes, -1 if the account has none.
 func (r *replacing) old() (int, error) {
 	var named []int
+	wanted := r.credential.Replaces
 	for _, i := range r.items[r.account].references(places(r.items)) {
-		if r.items[i].class == Identity && (r.credential.Replaces == "" || strings.EqualFold(r.items[i].uuid, r.credential.Replaces)) {
+		if r.items[i].class == Identity && (wanted == "" || strings.EqualFold(r.items[i].uuid, wanted)) {
 			named = append(named, i)
 		}
 	}
@@ -128,8 +129,8 @@ func (r *replacing) old() (int, error) {
 		return named[0], nil
 	case len(named) > 1:
 		return 0, fmt.Errorf("the account names %d identities; Replaces has to say which one goes", len(named))
-	case r.credential.Replaces != "":
-		return 0, fmt.Errorf("the account names no identity %s of the profile", r.credential.Replaces)
+	case wanted != "":
+		return 0, fmt.Errorf("the account names no identity %s of the profile", wanted)
 	}
 	return -1, nil
 }

@@ -84,7 +84,7 @@ func (p *Profile) items(op string) ([]item, error) {
 	return out, nil
 }
 
-// with returns the payload under another identifier and UUID, its references renamed. It shares nothing with the original.
+// with returns the payload under another identifier and UUID, its references renamed. It shares only data with the original.
 func (it item) with(identifier, uuid string, renamed map[string]string) Payload {
 	keys := rename(it.keys, renamed).(map[string]any)
 	keys["PayloadIdentifier"], keys["PayloadUUID"] = identifier, uuid
@@ -118,8 +118,6 @@ func rename(tree any, renamed map[string]string) any {
 		if to, ok := renamed[strings.ToUpper(v)]; ok {
 			return to
 		}
-	case []byte:
-		return slices.Clone(v)
 	}
 	return tree
 }

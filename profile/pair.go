@@ -121,13 +121,16 @@ type Compliance string
 
 // What devices report. A Mac says nothing about passcodes: use [Pair] there.
 const (
-	CompliantPasscode  Compliance = "passcode"  // PasscodeCompliantWithProfiles and PasscodePresent; PasscodeCompliant in User Enrollment
+	// CompliantPasscode is PasscodePresent and PasscodeCompliantWithProfiles; in User Enrollment, PasscodeCompliant.
+	CompliantPasscode  Compliance = "passcode"
 	CompliantFileVault Compliance = "filevault" // FDE_Enabled; macOS
 	CompliantFirewall  Compliance = "firewall"  // FirewallSettings.FirewallEnabled; macOS
 )
 
 // compliances are what can be asked about restrictions.
-var compliances = map[string]Compliance{TypePasscode: CompliantPasscode, TypeFileVault: CompliantFileVault, TypeFirewall: CompliantFirewall}
+var compliances = map[string]Compliance{
+	TypePasscode: CompliantPasscode, TypeFileVault: CompliantFileVault, TypeFirewall: CompliantFirewall,
+}
 
 // NewSequence returns the two profiles, the restriction locked (PayloadRemovalDisallowed, which binds the users of
 // supervised devices and of Macs), and the gate that follows from what it holds. The error is a Malformed one, as that of
@@ -143,11 +146,11 @@ func NewSequence(restriction, capability *Profile) (*Sequence, error) {
 	}
 	locked := *restriction
 	locked.RemovalDisallowed = true
-	s := &Sequence{Restriction: &locked, Capability: capability, Gate: Gate{Before: capability.Identifier, Installed: []string{restriction.Identifier}}}
+	gate := Gate{Before: capability.Identifier, Installed: []string{restriction.Identifier}}
 	for _, it := range taken {
-		if c, ok := compliances[it.payload.PayloadType()]; ok && !slices.Contains(s.Gate.Compliant, c) {
-			s.Gate.Compliant = append(s.Gate.Compliant, c)
+		if c, ok := compliances[it.payload.PayloadType()]; ok && !slices.Contains(gate.Compliant, c) {
+			gate.Compliant = append(gate.Compliant, c)
 		}
 	}
-	return s, nil
+	return &Sequence{Restriction: &locked, Capability: capability, Gate: gate}, nil
 }

@@ -24,8 +24,9 @@ import (
 // name is not in the rest. A removal password locks every one of the profiles.
 //
 // Everything in the header but identifier and UUID is carried over: scope, consent, expiry, removal, keys in Extra; the
-// name is that of the account payload if it has one. The same profile always gives the same result, which shares no payload
-// with p. The error is a Malformed one: p is encrypted, an account has no PayloadIdentifier, or two have one name.
+// name is that of the account payload if it has one. The same profile always gives the same result, which shares with p
+// only the bytes of data. The error is a Malformed one: p is encrypted, an account has no PayloadIdentifier, two have one
+// name, or their profiles would hold ten thousand payloads.
 func Split(p *Profile) ([]*Profile, error) {
 	const op = "profile.Split"
 	items, err := p.items(op)
@@ -43,14 +44,14 @@ func Split(p *Profile) ([]*Profile, error) {
 	total, names := 0, map[string]bool{}
 	for _, i := range s.accounts {
 		if !items[i].named {
-			return nil, mdm.Errorf(mdm.Malformed, op, "%s: an account needs a PayloadIdentifier, from which its profile has a name that lasts", joined(i, ""))
+			return nil, mdm.Errorf(mdm.Malformed, op, "%s: an account needs a PayloadIdentifier, to name its profile by", joined(i, ""))
 		}
 		account := s.account(i)
 		if total += len(account.Payloads); total >= maxParts {
 			return nil, mdm.Errorf(mdm.Malformed, op, "the accounts have %d payloads and more among them", maxParts)
 		}
 		if names[account.Identifier] {
-			return nil, mdm.Errorf(mdm.Malformed, op, "%s: two accounts would be in profiles of one name, %s", joined(i, ""), account.Identifier)
+			return nil, mdm.Errorf(mdm.Malformed, op, "two accounts would be in profiles of one name, %s", account.Identifier)
 		}
 		names[account.Identifier] = true
 		out = append(out, account)

@@ -100,7 +100,7 @@ func TestSplit(t *testing.T) {
 	}
 
 	// The whole is untouched, also by what is done to the parts.
-	shared.PayloadContent[0], work.ConsentText["default"] = 9, "changed"
+	shared.PayloadContent, work.ConsentText["default"], *eas.PayloadCertificateUUID = nil, "changed", "changed"
 	after, err := whole.Encode()
 	require.NoError(t, err)
 	assert.Equal(t, string(before), string(after))

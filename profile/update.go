@@ -90,8 +90,8 @@ func (u *update) mdm(before, after *MDM) {
 	u.sameURL("CheckInURL", "update-check-in-url", checkIn(before), checkIn(after))
 	u.same("AssignedManagedAppleID", "update-apple-account", or0(before.AssignedManagedAppleID), or0(after.AssignedManagedAppleID))
 	u.same("EnrollmentMode", "update-enrollment-mode", string(or0(before.EnrollmentMode)), string(or0(after.EnrollmentMode)))
-	if or0(before.RequiredAppIDForMDM) != or0(after.RequiredAppIDForMDM) {
-		u.add("RequiredAppIDForMDM", "update-app", "was %d and must stay so; it is %d", or0(before.RequiredAppIDForMDM), or0(after.RequiredAppIDForMDM))
+	if was, is := or0(before.RequiredAppIDForMDM), or0(after.RequiredAppIDForMDM); was != is {
+		u.add("RequiredAppIDForMDM", "update-app", "was %d and must stay so; it is %d", was, is)
 	}
 	if more := or0(after.AccessRights) &^ or0(before.AccessRights); more != 0 {
 		u.add("AccessRights", "update-rights", "%d would be added; rights may only be given up", more)

@@ -14,9 +14,15 @@ type checker struct {
 	l      *Linter
 	now    time.Time
 	soon   time.Duration
-	id     string // of the profile that is being checked
+	file   string // what is being checked
+	id     string // of the profile
 	device string
 	found  Findings
+}
+
+// about says what is being checked from now on.
+func (c *checker) about(file string, p *profile.Profile) {
+	c.file, c.id = file, p.Identifier
 }
 
 func (l Linter) checker() *checker {
@@ -49,7 +55,8 @@ func (c *checker) report(rule, path string, most Severity, text string) {
 	if !ok {
 		severity = min(r.Severity, most)
 	}
-	c.found = append(c.found, Finding{Rule: rule, Severity: severity, Profile: c.id, Device: c.device, Path: path, Text: text, Why: r.Why, Fix: r.Fix})
+	c.found = append(c.found, Finding{Rule: rule, Severity: severity, Profile: c.id, File: c.file, Device: c.device, Path: path,
+		Text: text, Why: r.Why, Fix: r.Fix})
 }
 
 // problems reports what package profile found, which names its rules as this package does.
@@ -62,6 +69,7 @@ func (c *checker) problems(list []profile.Problem) {
 // content is a profile with its payloads in their types.
 type content struct {
 	*profile.Profile
+	file     string
 	payloads []profile.Payload
 	certs    []*x509.Certificate // of the payload at the same place; nil: none
 	initial  bool
@@ -76,8 +84,8 @@ func at(i int, key string) string {
 }
 
 // open returns the content of a profile; false if a payload cannot be encoded.
-func (c *checker) open(p *profile.Profile) (content, bool) {
-	out := content{Profile: p, initial: c.l.Kind == Initial}
+func (c *checker) open(file string, p *profile.Profile) (content, bool) {
+	out := content{Profile: p, file: file, initial: c.l.Kind == Initial}
 	for _, payload := range p.Payloads {
 		if _, err := profile.Keys(payload); err != nil {
 			return content{}, false
@@ -92,18 +100,18 @@ func (c *checker) open(p *profile.Profile) (content, bool) {
 	return out, true
 }
 
-// profileRules checks one profile by itself.
-func (c *checker) profileRules(p *profile.Profile) {
-	c.id = p.Identifier
+// profileRules checks one profile by itself. It returns its content, one or none.
+func (c *checker) profileRules(file string, p *profile.Profile) []content {
+	c.about(file, p)
 	c.headerRules(p)
 	if len(p.EncryptedContent) > 0 {
 		c.add("encrypted", "EncryptedPayloadContent", "the payloads are encrypted; they are not checked")
-		return
+		return []content{{Profile: p, file: file}}
 	}
-	inside, ok := c.open(p)
+	inside, ok := c.open(file, p)
 	if !ok {
 		c.problems(profile.ValidatePayloads(p))
-		return
+		return nil
 	}
 	from := len(c.found)
 	if inside.initial {
@@ -117,4 +125,5 @@ func (c *checker) profileRules(p *profile.Profile) {
 	c.secretRules(inside)
 	c.payloadRules(inside)
 	c.schemaRules(p, from)
+	return []content{inside}
 }

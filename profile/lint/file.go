@@ -10,7 +10,9 @@ import (
 )
 
 // fileRules checks how a profile is packed, and returns it; nil if it cannot be read.
-func (c *checker) fileRules(data []byte) *profile.Profile {
+func (c *checker) fileRules(f File) *profile.Profile {
+	data := f.Data
+	c.about(f.Name, &profile.Profile{})
 	parsed, err := profile.Parse(data)
 	if err != nil {
 		if content := unverified(data); content != nil {
@@ -26,7 +28,7 @@ func (c *checker) fileRules(data []byte) *profile.Profile {
 	} else if s := parsed.Signer; c.now.After(s.NotAfter) || c.now.Before(s.NotBefore) {
 		c.add("signer-expired", "", "the signer's certificate is good from %s to %s", date(s.NotBefore), date(s.NotAfter))
 	}
-	c.id = parsed.Profile.Identifier
+	c.about(f.Name, parsed.Profile)
 	c.commonKeys(parsed.Plain)
 	return parsed.Profile
 }

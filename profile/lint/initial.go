@@ -49,7 +49,7 @@ func (c *checker) initialRules(p content) {
 		}
 		lateTrust := place <= placeIntermediate && last == placeMDM // what trust-first says
 		if place < last && !lateTrust {
-			c.add("payload-order", at(i, ""), "comes after what depends on it: roots, intermediates, identity, MDM payload is the order")
+			c.add("payload-order", at(i, ""), "comes too late: roots, intermediates, identity, MDM payload is the order")
 		}
 		last = max(last, place)
 	}
@@ -88,7 +88,7 @@ func (c *checker) signMessage(i int, m *profile.MDM) {
 	proxy := slices.ContainsFunc(c.l.Proxies, func(host string) bool { return strings.EqualFold(host, u.Hostname()) })
 	switch signs := schema.Or(m.SignMessage, false); {
 	case proxy && !signs:
-		c.add("sign-message", at(i, "SignMessage"), "TLS to %s ends at a proxy; without signatures the server cannot tell who speaks", u.Hostname())
+		c.add("sign-message", at(i, "SignMessage"), "TLS to %s ends at a proxy, and nothing says who speaks", u.Hostname())
 	case signs && !proxy:
 		c.add("sign-message-cost", at(i, "SignMessage"), "each message carries a signature, about 2 kB")
 	}

@@ -87,6 +87,7 @@ type Finding struct {
 	Rule     string   `json:"rule"`
 	Severity Severity `json:"severity"`
 	Profile  string   `json:"profile,omitempty"` // PayloadIdentifier
+	File     string   `json:"file,omitempty"`    // of CheckFiles
 	Device   string   `json:"device,omitempty"`  // of CheckFleet
 	Path     string   `json:"path,omitempty"`    // key path, as "PayloadContent[2].ServerURL"; empty: the whole
 	Text     string   `json:"text"`              // what is wrong; never a secret
@@ -116,22 +117,40 @@ func (f Findings) Worst() Severity {
 }
 
 // Check checks one profile.
-func (l Linter) Check(p *profile.Profile) Findings {
-	c := l.checker()
-	c.profileRules(p)
-	c.setRules([]*profile.Profile{p})
-	return c.found
-}
+func (l Linter) Check(p *profile.Profile) Findings { return l.CheckSet(p) }
 
 // CheckSet checks the profiles that one device has at the same time, in one scope: each, and all together.
 func (l Linter) CheckSet(profiles ...*profile.Profile) Findings {
 	c := l.checker()
+	var set []content
 	for _, p := range profiles {
-		c.profileRules(p)
+		set = append(set, c.profileRules("", p)...)
 	}
-	c.setRules(profiles)
+	c.setRules(set)
 	return c.found
 }
+
+// File is the file of a profile.
+type File struct {
+	Name string // for findings
+	Data []byte
+}
+
+// CheckFiles is CheckSet for files: property lists, XML or binary, signed or not. One that cannot be read is a finding, too.
+func (l Linter) CheckFiles(files ...File) Findings {
+	c := l.checker()
+	var set []content
+	for _, f := range files {
+		if p := c.fileRules(f); p != nil {
+			set = append(set, c.profileRules(f.Name, p)...)
+		}
+	}
+	c.setRules(set)
+	return c.found
+}
+
+// CheckBytes checks one file.
+func (l Linter) CheckBytes(data []byte) Findings { return l.CheckFiles(File{Data: data}) }
 
 // CheckFleet checks what the profiles of several devices, by their names, must not have in common. It checks nothing of a
 // profile or of a device alone.
@@ -144,18 +163,8 @@ func (l Linter) CheckFleet(devices map[string][]*profile.Profile) Findings {
 // CheckUpdate checks next, and whether it may replace old on a device.
 func (l Linter) CheckUpdate(old, next *profile.Profile) Findings {
 	c := l.checker()
-	c.profileRules(next)
-	c.setRules([]*profile.Profile{next})
+	c.setRules(c.profileRules("", next))
+	c.about("", next)
 	c.problems(profile.ValidateUpdate(old, next))
-	return c.found
-}
-
-// CheckBytes checks a file: a property list, XML or binary, signed or not. One that cannot be read is a finding, too.
-func (l Linter) CheckBytes(data []byte) Findings {
-	c := l.checker()
-	if p := c.fileRules(data); p != nil {
-		c.profileRules(p)
-		c.setRules([]*profile.Profile{p})
-	}
 	return c.found
 }

@@ -25,8 +25,10 @@ func (c *checker) headerRules(p *profile.Profile) {
 			c.add("profile-expired", end.key, "was on %s", date(end.at))
 		}
 	}
-	for _, text := range [][2]string{{"PayloadIdentifier", p.Identifier}, {"PayloadUUID", p.UUID}, {"PayloadDisplayName", p.DisplayName},
-		{"PayloadDescription", p.Description}, {"PayloadOrganization", p.Organization}} {
+	for _, text := range [][2]string{
+		{"PayloadIdentifier", p.Identifier}, {"PayloadUUID", p.UUID}, {"PayloadDisplayName", p.DisplayName},
+		{"PayloadDescription", p.Description}, {"PayloadOrganization", p.Organization},
+	} {
 		c.variables(text[0], text[1])
 	}
 	for _, lang := range slices.Sorted(maps.Keys(p.ConsentText)) {

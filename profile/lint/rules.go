@@ -52,20 +52,34 @@ func RuleNamed(name string) (Rule, bool) {
 }
 
 var fileRules = []Rule{
-	{"malformed", ScopeFile, Error, "A profile can be read.",
+	{
+		"malformed", ScopeFile, Error, "A profile can be read.",
 		"A device refuses what is no property list of PayloadType Configuration, with a PayloadIdentifier and payloads.",
-		"Repair the file; build profiles with a library rather than by hand.", topLevel},
-	{"signature", ScopeFile, Error, "The signature of a signed profile verifies.",
-		"A device refuses a profile that was changed after it was signed.", "Sign again, and do not change what was signed.", topLevel},
-	{"unsigned", ScopeFile, Info, "A profile is signed.",
+		"Repair the file; build profiles with a library rather than by hand.", topLevel,
+	},
+	{
+		"signature", ScopeFile, Error, "The signature of a signed profile verifies.",
+		"A device refuses a profile that was changed after it was signed.",
+		"Sign again, and do not change what was signed.", topLevel,
+	},
+	{
+		"unsigned", ScopeFile, Info, "A profile is signed.",
 		"A device shows an unsigned profile as not verified, and whoever passes it on can change it. Installed by MDM it is as safe as the connection.",
-		"Sign what users download or get by mail.", bestPractices},
-	{"signer-expired", ScopeFile, Warning, "The certificate of the signer is good today.",
+		"Sign what users download or get by mail.", bestPractices,
+	},
+	{
+		"signer-expired", ScopeFile, Warning, "The certificate of the signer is good today.",
 		"A device shows the profile as not verified. Installed profiles are not affected, and through MDM a new signer may replace them.",
-		"Sign with a current certificate.", bestPractices},
-	{"common-keys", ScopeFile, Error, "Profile and payloads have an identifier, a UUID and version 1.",
+		"Sign with a current certificate.", bestPractices,
+	},
+	{
+		"common-keys", ScopeFile, Error, "Profile and payloads have an identifier, a UUID and version 1.",
 		"A device refuses them otherwise, and tells profiles and payloads apart by these keys.",
-		"Add the keys, with UUIDs that stay the same when the profile is made again.", topLevel},
-	{"encrypted", ScopeProfile, Info, "The payloads of a profile can be seen.",
-		"What is encrypted for a device cannot be checked.", "Check the profile before it is encrypted.", ours},
+		"Add the keys, with UUIDs that stay the same when the profile is made again.", topLevel,
+	},
+	{
+		"encrypted", ScopeProfile, Info, "The payloads of a profile can be seen.",
+		"What is encrypted for a device cannot be checked.",
+		"Check the profile before it is encrypted.", ours,
+	},
 }

@@ -12,13 +12,7 @@ import (
 )
 
 // setRules checks the profiles of one device together.
-func (c *checker) setRules(profiles []*profile.Profile) {
-	var set []content
-	for _, p := range profiles {
-		if inside, ok := c.open(p); ok {
-			set = append(set, inside)
-		}
-	}
+func (c *checker) setRules(set []content) {
 	c.names(set)
 	c.single(set)
 	c.pairs(set)
@@ -28,7 +22,7 @@ func (c *checker) setRules(profiles []*profile.Profile) {
 func (c *checker) names(set []content) {
 	uuids := map[string]string{} // PayloadUUID → the profile that it is in
 	for n, p := range set {
-		c.id = p.Identifier
+		c.about(p.file, p.Profile)
 		for _, other := range set[:n] {
 			apart := p.Scope != "" && other.Scope != "" && p.Scope != other.Scope
 			if other.Identifier == p.Identifier && !apart {
@@ -50,7 +44,7 @@ func (c *checker) names(set []content) {
 func (c *checker) single(set []content) {
 	first := map[string]int{} // payload type → the profile that it is in
 	for n, p := range set {
-		c.id = p.Identifier
+		c.about(p.file, p.Profile)
 		for i, payload := range p.payloads {
 			kind := payload.PayloadType()
 			other, again := first[kind]
@@ -61,9 +55,9 @@ func (c *checker) single(set []content) {
 			switch {
 			case other == n: // one profile: that is another rule
 			case kind == profile.TypeMDM:
-				c.add("set-mdm", at(i, ""), "a device has one com.apple.mdm payload; another is in the profile %s", set[other].Identifier)
+				c.add("set-mdm", at(i, ""), "a device has one MDM payload; another is in the profile %s", set[other].Identifier)
 			case c.takesOne(payload):
-				c.add("set-single", at(i, ""), "a device takes one payload of this type; another is in the profile %s", set[other].Identifier)
+				c.add("set-single", at(i, ""), "a device takes one of this type; another is in the profile %s", set[other].Identifier)
 			}
 		}
 	}
@@ -101,7 +95,7 @@ func (c *checker) pairs(set []content) {
 		if p.initial {
 			continue
 		}
-		c.id = p.Identifier
+		c.about(p.file, p.Profile)
 		told := map[string]bool{}
 		for i, payload := range p.payloads {
 			kind := payload.PayloadType()
@@ -113,7 +107,7 @@ func (c *checker) pairs(set []content) {
 				c.add("pairing", at(i, ""), "%s comes without a restriction; we advise %s", kind, strings.Join(restrictions[kind], " or "))
 			}
 			if !paired(capabilities[kind]) {
-				c.add("pairing", at(i, ""), "%s is a restriction that nothing is given for; it goes with %s", kind, some(capabilities[kind]))
+				c.add("pairing", at(i, ""), "nothing is given for the restriction %s; it goes with %s", kind, some(capabilities[kind]))
 			}
 		}
 	}
@@ -133,9 +127,9 @@ func (c *checker) fleetRules(devices map[string][]*profile.Profile) {
 	for _, device := range slices.Sorted(maps.Keys(devices)) {
 		c.device = device
 		for _, p := range devices[device] {
-			inside, _ := c.open(p)
+			inside, _ := c.open("", p)
 			for i, payload := range inside.payloads {
-				c.id = p.Identifier
+				c.about("", p)
 				c.shared(owners, i, payload)
 			}
 		}
@@ -153,7 +147,8 @@ func (c *checker) shared(owners map[string]string, i int, payload profile.Payloa
 		if s.PayloadContent.Challenge.IsZero() {
 			return
 		}
-		rule, key, what = "challenge-shared", fmt.Sprintf("scep %q %x", s.PayloadContent.URL, sha256.Sum256(s.PayloadContent.Challenge.Reveal())), "PayloadContent.Challenge"
+		rule, what = "challenge-shared", "PayloadContent.Challenge"
+		key = fmt.Sprintf("scep %q %x", s.PayloadContent.URL, sha256.Sum256(s.PayloadContent.Challenge.Reveal()))
 	default:
 		return
 	}
