@@ -60,7 +60,7 @@ func ReplaceCredential(p *Profile, c Credential) (*Profile, error) {
 		}
 		out.Payloads = append(out.Payloads, payload)
 	}
-	if _, err := out.encodePayloads(); err != nil {
+	if _, err := out.content(); err != nil {
 		return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
 	}
 	return &out, nil

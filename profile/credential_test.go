@@ -37,8 +37,8 @@ func TestReplacePasswordOfEveryAccount(t *testing.T) {
 		assert.Len(t, passwords, 1, kind)
 		assert.Equal(t, p.Identifier, changed.Identifier)
 		assert.Equal(t, p.UUID, changed.UUID)
-		_, was := p.PayloadIDs(1)
-		_, is := changed.PayloadIDs(1)
+		was := p.PayloadIDs()[1].UUID
+		is := changed.PayloadIDs()[1].UUID
 		assert.Equal(t, was, is, kind)
 		old, err := profile.Keys(account)
 		require.NoError(t, err)

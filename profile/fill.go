@@ -89,20 +89,6 @@ func commonOf(v reflect.Value) *Common {
 	return v.Addr().Interface().(*Common)
 }
 
-// identifiers returns the identifiers that Encode writes, as far as there are any.
-func (p *Profile) identifiers() []string {
-	dicts := make([]map[string]any, len(p.Payloads))
-	for i, payload := range p.Payloads {
-		dicts[i], _ = dictionary(payload)
-	}
-	_ = p.fill(dicts)
-	out := make([]string, len(dicts))
-	for i, dict := range dicts {
-		out[i] = text(dict, "PayloadIdentifier")
-	}
-	return out
-}
-
 // fill gives every payload the identifier and the UUID that it lacks. They are those of no other one. dicts are the keys of
 // the payloads, nil for one that has none. The error says which two have the same.
 func (p *Profile) fill(dicts []map[string]any) error {

@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -30,11 +29,11 @@ func Typed(p Payload) Payload {
 	if d, ok := p.(described); ok && isOurs(d) && isPointer(p) {
 		return p
 	}
-	return fill(p, keys)
+	return fitted(p, keys)
 }
 
-// fill returns a payload of the type of p with these keys: a *Raw if p is one that the schema does not know.
-func fill(p Payload, keys map[string]any) Payload {
+// fitted returns a payload of the type of p with these keys: a *Raw if p is one that the schema does not know.
+func fitted(p Payload, keys map[string]any) Payload {
 	out := typed(p.PayloadType(), keys)
 	if out == nil {
 		return &Raw{Type: p.PayloadType(), Values: keys}
@@ -43,17 +42,25 @@ func fill(p Payload, keys map[string]any) Payload {
 	return out
 }
 
-// PayloadIDs returns the PayloadIdentifier and the PayloadUUID that payload i has in the encoded profile: its own, or
-// those that [Profile.Encode] derives. Both are empty for a payload that cannot be encoded.
-func (p *Profile) PayloadIDs(i int) (identifier, uuid string) {
-	keys, err := dictionary(p.Payloads[i])
-	if err != nil {
-		return "", ""
+// PayloadID is by what a payload is known.
+type PayloadID struct {
+	Identifier string // PayloadIdentifier
+	UUID       string // PayloadUUID
+}
+
+// PayloadIDs returns what the payloads of p are known by in the encoded profile: their own identifiers and UUIDs, or those
+// that [Profile.Encode] fills in. They are empty for a payload that cannot be encoded.
+func (p *Profile) PayloadIDs() []PayloadID {
+	dicts := make([]map[string]any, len(p.Payloads))
+	for i, payload := range p.Payloads {
+		dicts[i], _ = dictionary(payload)
 	}
-	if identifier = text(keys, "PayloadIdentifier"); identifier == "" {
-		identifier = fmt.Sprintf("%s.%s.%d", p.Identifier, p.Payloads[i].PayloadType(), i+1)
+	_ = p.fill(dicts)
+	out := make([]PayloadID, len(dicts))
+	for i, dict := range dicts {
+		out[i] = PayloadID{text(dict, "PayloadIdentifier"), text(dict, "PayloadUUID")}
 	}
-	return identifier, orDerived(text(keys, "PayloadUUID"), identifier)
+	return out
 }
 
 // item is a payload of a profile with what it takes to move it to another one.
@@ -71,6 +78,7 @@ func (p *Profile) items(op string) ([]item, error) {
 	if len(p.EncryptedContent) > 0 {
 		return nil, mdm.Errorf(mdm.Malformed, op, "the profile is encrypted")
 	}
+	ids := p.PayloadIDs()
 	out := make([]item, 0, len(p.Payloads))
 	for i, payload := range p.Payloads {
 		keys, err := Keys(payload)
@@ -78,7 +86,7 @@ func (p *Profile) items(op string) ([]item, error) {
 			return nil, mdm.Errorf(mdm.Malformed, op, "PayloadContent[%d]: %w", i, err)
 		}
 		it := item{payload: payload, keys: keys, class: ClassOf(payload), named: text(keys, "PayloadIdentifier") != ""}
-		it.identifier, it.uuid = p.PayloadIDs(i)
+		it.identifier, it.uuid = ids[i].Identifier, ids[i].UUID
 		out = append(out, it)
 	}
 	return out, nil
@@ -91,7 +99,7 @@ func (it item) with(identifier, uuid string, renamed map[string]string) Payload 
 	if _, ok := it.payload.(*Raw); ok {
 		return &Raw{Type: it.payload.PayloadType(), Values: keys}
 	}
-	return fill(it.payload, keys)
+	return fitted(it.payload, keys)
 }
 
 // kept returns the payload with the identifier and UUID that it has.

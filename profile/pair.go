@@ -45,7 +45,7 @@ func Pair(restriction, capability *Profile) (*Profile, error) {
 	for _, it := range slices.Concat(taken, given) {
 		out.Payloads = append(out.Payloads, it.kept(nil))
 	}
-	if _, err := out.encodePayloads(); err != nil {
+	if _, err := out.content(); err != nil {
 		return nil, mdm.Errorf(mdm.Malformed, op, "%w", err)
 	}
 	return &out, nil

@@ -39,9 +39,7 @@ func TestPair(t *testing.T) {
 	assert.Equal(t, int64(5), p.TargetDeviceType)
 	assert.Equal(t, map[string]string{"default": "A passcode.\n\nA network.", "de": "Ein Code.\n\nA network."}, p.ConsentText)
 	// The payloads are the same to a device as they were, although their places changed.
-	_, was := c.PayloadIDs(0)
-	_, is := p.PayloadIDs(1)
-	assert.Equal(t, was, is)
+	assert.Equal(t, c.PayloadIDs()[0].UUID, p.PayloadIDs()[1].UUID)
 }
 
 func TestPairRefuses(t *testing.T) {

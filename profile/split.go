@@ -57,7 +57,7 @@ func Split(p *Profile) ([]*Profile, error) {
 		out = append(out, account)
 	}
 	for _, part := range out {
-		if _, err := part.encodePayloads(); err != nil {
+		if _, err := part.content(); err != nil {
 			return nil, mdm.Errorf(mdm.Malformed, op, "%s: %w", part.Identifier, err)
 		}
 	}

@@ -80,14 +80,14 @@ func (v *validation) payloads() {
 		v.add("PayloadIdentifier", "identifier", "is required")
 	}
 	v.uuids, v.identities = map[string]string{}, map[string]int{}
-	identifiers := map[string]bool{}
+	identifiers, ids := map[string]bool{}, v.profile.PayloadIDs()
 	for i, payload := range v.profile.Payloads {
 		path := joined(i, "")
 		if _, err := dictionary(payload); err != nil {
 			v.add(path, "malformed", "cannot be encoded: %v", err)
 			continue
 		}
-		identifier, id := v.profile.PayloadIDs(i)
+		identifier, id := ids[i].Identifier, ids[i].UUID
 		if identifiers[identifier] {
 			v.add(path+".PayloadIdentifier", "unique", "%s is used twice", identifier)
 		}

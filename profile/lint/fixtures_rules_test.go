@@ -82,8 +82,7 @@ func initialFixtures(t *testing.T, k pki) map[string]ruleFixtures {
 		})), bad(at+"AssignedManagedAppleID", mdmWith(func(m *profile.MDM) { m.EnrollmentMode = new(profile.MDMEnrollmentModeADDE) }))}},
 		"check-out": {"", []fixture{good(base), bad(at+"CheckOutWhenRemoved", mdmWith(func(m *profile.MDM) { m.CheckOutWhenRemoved = nil }))}},
 		"pinning": {"", []fixture{good(with(func(p *profile.Profile, _ *profile.SCEP, m *profile.MDM) {
-			_, id := p.PayloadIDs(0)
-			m.ServerURLPinningCertificateUUIDs = []string{id}
+			m.ServerURLPinningCertificateUUIDs = []string{p.PayloadIDs()[0].UUID}
 		})), bad(at+"ServerURLPinningCertificateUUIDs", mdmWith(func(m *profile.MDM) { m.ServerURLPinningCertificateUUIDs = []string{m.IdentityCertificateUUID} }))}},
 		"sign-message":      {"proxy mdm.example.com\n", []fixture{good(mdmWith(func(m *profile.MDM) { m.SignMessage = new(true) })), bad(at+"SignMessage", mdmWith(func(m *profile.MDM) { m.SignMessage = nil }))}},
 		"sign-message-cost": {"", []fixture{good(base), bad(at+"SignMessage", mdmWith(func(m *profile.MDM) { m.SignMessage = new(true) }))}},

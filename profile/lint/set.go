@@ -29,9 +29,8 @@ func (c *checker) names(set []content) {
 				c.add("set-identifier", "PayloadIdentifier", "another profile of the device is called so, too; one replaces the other")
 			}
 		}
-		for i := range p.payloads {
-			_, uuid := p.PayloadIDs(i)
-			uuid = strings.ToUpper(uuid)
+		for i, id := range p.PayloadIDs() {
+			uuid := strings.ToUpper(id.UUID)
 			if other, ok := uuids[uuid]; ok && other != p.Identifier {
 				c.add("set-uuid", at(i, "PayloadUUID"), "is in the profile %s, too", other)
 			}
