@@ -140,7 +140,7 @@ func (e environment) get(name string) string { return e[name] }
 func (s *site) device(mode mdmtest.Mode, base string) *mdmtest.Device {
 	s.Helper()
 	d := mdmtest.NewDevice(mdmtest.Config{RootCAs: s.roots, Mode: mode})
-	p, err := scep.NewPKCS12(s.Context(), s.ca, s.ledger.SCEP, scep.Request{}, false)
+	p, err := scep.NewPKCS12(s.Context(), s.ca, s.ledger.SCEP, scep.Request{}, scep.PKCS12Options{})
 	require.NoError(s, err)
 	e := profile.Enrollment{Identifier: "com.example.mdm", Topic: "com.apple.mgmt.External.test", ServerURL: base + "/mdm",
 		SignMessage: mode == mdmtest.ModeSignature, Identity: &profile.PKCS12{PayloadContent: p.Content, Password: p.Password}}

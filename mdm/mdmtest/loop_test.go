@@ -94,7 +94,7 @@ func (w *world) enrollment(purpose mdm.Purpose, device string) []byte {
 	e := profile.Enrollment{Identifier: "com.example.mdm", Topic: topic, ServerURL: w.https.URL + "/mdm", SignMessage: w.sign,
 		Uses: w.mdm.Uses()}
 	if w.pkcs12 {
-		p, err := scep.NewPKCS12(w.t.Context(), w.ca, w.stores.SCEP, scep.Request{Purpose: purpose, Device: device}, false)
+		p, err := scep.NewPKCS12(w.t.Context(), w.ca, w.stores.SCEP, scep.Request{Purpose: purpose, Device: device}, scep.PKCS12Options{})
 		require.NoError(w.t, err)
 		e.Identity = &profile.PKCS12{PayloadContent: p.Content, Password: p.Password}
 	} else {

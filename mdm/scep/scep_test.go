@@ -22,7 +22,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/scep"
@@ -443,22 +442,6 @@ func TestCertificatesNeverOutliveTheCA(t *testing.T) {
 	cert, err := ca.Issue(t.Context(), scep.Request{Key: key(0).Public()})
 	require.NoError(t, err)
 	assert.Equal(t, ca.Certificate.NotAfter, cert.NotAfter)
-}
-
-func TestPKCS12(t *testing.T) {
-	s := newStore()
-	seen := map[string]bool{}
-	for _, modern := range []bool{false, true} {
-		p, err := scep.NewPKCS12(t.Context(), testCA(), s, scep.Request{Device: "UDID"}, modern)
-		require.NoError(t, err)
-		_, cert, _, err := pkcs12.DecodeChain(p.Content, string(p.Password.Reveal()))
-		require.NoError(t, err)
-		require.NoError(t, cert.CheckSignatureFrom(testCA().Certificate))
-		assert.Equal(t, mdm.FingerprintOf(cert), p.Certificate.Fingerprint)
-		assert.Equal(t, mdm.CertificateIssued, p.Certificate.Status)
-		assert.False(t, seen[cert.SerialNumber.String()], "each call makes an identity of its own")
-		seen[cert.SerialNumber.String()] = true
-	}
 }
 
 func FuzzPKIOperation(f *testing.F) {
