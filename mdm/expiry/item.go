@@ -22,6 +22,7 @@ const (
 	ProfileSigner     Kind = "profile-signer"     // what signs configuration profiles
 	DEPToken          Kind = "dep-token"          // the server token of Automated Device Enrollment
 	ContentToken      Kind = "content-token"      // the token of Apps and Books
+	EnrollmentProfile Kind = "enrollment-profile" // what the MDM profile on the devices brings: roots, pins, its signer
 )
 
 // actions is what is to be done, in words that follow "expires in 7 days: ".
@@ -34,6 +35,7 @@ var actions = map[Kind]string{
 	ProfileSigner:     "renew it and sign the profiles again, or devices show them as not verified",
 	DEPToken:          "download a new server token from Apple Business Manager or Apple School Manager, or devices are assigned no more",
 	ContentToken:      "download a new content token from Apple Business Manager or Apple School Manager, or apps are assigned no more",
+	EnrollmentProfile: "replace the MDM profile on every device before that date, or those that missed it must enroll again",
 }
 
 // Action says who must do what about a credential of this kind, and what happens otherwise.
@@ -94,6 +96,24 @@ func One(i Item, ask func(ctx context.Context) (notAfter time.Time, err error)) 
 			i := i
 			i.NotAfter = notAfter
 			yield(i, err)
+		}
+	})
+}
+
+// Dates is a Source of several items of a kind, by their names, whose ends are asked for each time, as those of what is in an
+// enrollment profile: Dates(EnrollmentProfile, recipe.Dates). Dates that come with an error are taken, too.
+func Dates(kind Kind, ask func(ctx context.Context) (notAfter map[string]time.Time, err error)) Source {
+	return SourceFunc(func(ctx context.Context) iter.Seq2[Item, error] {
+		return func(yield func(Item, error) bool) {
+			dates, err := ask(ctx)
+			for name, notAfter := range dates {
+				if !yield(Item{Kind: kind, Name: name, NotAfter: notAfter}, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(Item{Kind: kind}, err)
+			}
 		}
 	})
 }

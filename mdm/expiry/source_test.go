@@ -51,6 +51,28 @@ func TestPushCertificates(t *testing.T) {
 	assert.Equal(t, expiry.PushCertificate, fails(t, expiry.PushCertificates(topics{err: errDown})).Kind)
 }
 
+func TestDates(t *testing.T) {
+	t.Parallel()
+	dates := map[string]time.Time{"root": day(5, 1), "pin": day(4, 1)}
+	ask := func(err error) expiry.Source {
+		return expiry.Dates(expiry.EnrollmentProfile, func(context.Context) (map[string]time.Time, error) { return dates, err })
+	}
+	items, err := (&expiry.Calendar{Sources: []expiry.Source{ask(nil)}}).Items(t.Context())
+	require.NoError(t, err)
+	want := expiry.Item{Kind: expiry.EnrollmentProfile, Name: "pin", NotAfter: day(4, 1), Action: expiry.EnrollmentProfile.Action()}
+	require.Len(t, items, 2)
+	assert.Equal(t, want, items[0])
+	assert.Equal(t, "root", items[1].Name)
+	assert.Contains(t, want.Action, "replace the MDM profile on every device before that date")
+
+	items, err = (&expiry.Calendar{Sources: []expiry.Source{ask(errDown)}}).Items(t.Context())
+	require.ErrorIs(t, err, errDown)
+	assert.Len(t, items, 2, "what is known is told")
+	for range ask(nil).Items(t.Context()) {
+		break // must not go on
+	}
+}
+
 func TestAChainEndsWithTheFirst(t *testing.T) {
 	t.Parallel()
 	leaf, middle, root := cert(t, "leaf", day(5, 1)), cert(t, "middle", day(4, 1)), cert(t, "root", day(6, 1))

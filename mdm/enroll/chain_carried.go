@@ -1,0 +1,114 @@
+package enroll
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gomdm/applemdm/profile"
+)
+
+// Certificates returns the certificates that a profile brings, roots and intermediates, in its order, without those of
+// identities. What cannot be read is left out.
+func Certificates(p *profile.Profile) []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, payload := range p.Payloads {
+		certs, _ := certificatesOf(payload)
+		all = append(all, certs...)
+	}
+	return all
+}
+
+// certificatesOf returns the certificates of a payload that holds some, or nil.
+func certificatesOf(payload profile.Payload) ([]*x509.Certificate, error) {
+	switch p := payload.(type) {
+	case *profile.RootCertificate:
+		return one(x509.ParseCertificate(p.PayloadContent))
+	case *profile.Certificate:
+		return one(x509.ParseCertificate(p.PayloadContent))
+	case *profile.PEMCertificate:
+		return readPEM(p.PayloadContent)
+	}
+	return nil, nil
+}
+
+func one(cert *x509.Certificate, err error) ([]*x509.Certificate, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []*x509.Certificate{cert}, nil
+}
+
+// readPEM returns the certificates of a PEM file. A payload with DER in it is read, too.
+func readPEM(data []byte) ([]*x509.Certificate, error) {
+	if bytes.HasPrefix(data, []byte{0x30}) {
+		return one(x509.ParseCertificate(data))
+	}
+	var all []*x509.Certificate
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, cert)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no certificate in the PEM file")
+	}
+	return all, nil
+}
+
+// Pins returns the certificates of a profile that its com.apple.mdm payload pins for the server's URLs, in its order.
+func Pins(p *profile.Profile) []*x509.Certificate {
+	ids := pinned(p)
+	var all []*x509.Certificate
+	for i, payload := range p.Payloads {
+		if ids[strings.ToUpper(uuidOf(p, i))] {
+			certs, _ := certificatesOf(payload)
+			all = append(all, certs...)
+		}
+	}
+	return all
+}
+
+// pinned returns the UUIDs, in upper case, of the payloads that are pinned.
+func pinned(p *profile.Profile) map[string]bool {
+	ids := map[string]bool{}
+	for _, payload := range p.Payloads {
+		if m, ok := payload.(*profile.MDM); ok {
+			for _, id := range slices.Concat(m.ServerURLPinningCertificateUUIDs, m.CheckInURLPinningCertificateUUIDs) {
+				ids[strings.ToUpper(id)] = true
+			}
+		}
+	}
+	return ids
+}
+
+// uuidOf returns the PayloadUUID of a certificate payload, as [profile.Profile.Encode] fills it in.
+func uuidOf(p *profile.Profile, i int) string {
+	var c profile.Common
+	switch payload := p.Payloads[i].(type) {
+	case *profile.RootCertificate:
+		c = payload.Common
+	case *profile.Certificate:
+		c = payload.Common
+	case *profile.PEMCertificate:
+		c = payload.Common
+	default:
+		return ""
+	}
+	if c.PayloadUUID != "" {
+		return c.PayloadUUID
+	}
+	if c.PayloadIdentifier == "" {
+		c.PayloadIdentifier = fmt.Sprintf("%s.%s.%d", p.Identifier, p.Payloads[i].PayloadType(), i+1)
+	}
+	return profile.UUID(c.PayloadIdentifier)
+}
