@@ -30,8 +30,8 @@ type pair struct {
 
 var lastSerial atomic.Int64
 
-// certify makes a certificate for name, signed by this pair, or by itself if it is nil. change may alter the template, and the key
-// by way of PublicKey.
+// certify makes a certificate for name, signed by this pair, or by itself if it is nil. change may alter the template, and put
+// a private key of its own into PublicKey.
 func (by *pair) certify(t testing.TB, name string, change func(*x509.Certificate)) *pair {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(lastSerial.Add(1)), Subject: pkix.Name{CommonName: name},
@@ -46,6 +46,7 @@ func (by *pair) certify(t testing.TB, name string, change func(*x509.Certificate
 		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		require.NoError(t, err)
 	}
+	template.PublicKey = key.Public()
 	parent, signer := template, key
 	if by != nil {
 		parent, signer = by.cert, by.key
