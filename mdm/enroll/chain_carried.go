@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -67,10 +66,10 @@ func readPEM(data []byte) ([]*x509.Certificate, error) {
 
 // Pins returns the certificates of a profile that its com.apple.mdm payload pins for the server's URLs, in its order.
 func Pins(p *profile.Profile) []*x509.Certificate {
-	ids := pinned(p)
+	pins := pinned(p)
 	var all []*x509.Certificate
 	for i, payload := range p.Payloads {
-		if ids[strings.ToUpper(uuidOf(p, i))] {
+		if pins[i] {
 			certs, _ := certificatesOf(payload)
 			all = append(all, certs...)
 		}
@@ -78,8 +77,8 @@ func Pins(p *profile.Profile) []*x509.Certificate {
 	return all
 }
 
-// pinned returns the UUIDs, in upper case, of the payloads that are pinned.
-func pinned(p *profile.Profile) map[string]bool {
+// pinned returns the places of the certificate payloads that are pinned.
+func pinned(p *profile.Profile) map[int]bool {
 	ids := map[string]bool{}
 	for _, payload := range p.Payloads {
 		if m, ok := payload.(*profile.MDM); ok {
@@ -88,27 +87,38 @@ func pinned(p *profile.Profile) map[string]bool {
 			}
 		}
 	}
-	return ids
+	if len(ids) == 0 {
+		return nil
+	}
+	places := map[int]bool{}
+	for i, payload := range named(p).Payloads {
+		places[i] = ids[strings.ToUpper(uuidOf(payload))]
+	}
+	return places
 }
 
-// uuidOf returns the PayloadUUID of a certificate payload, as [profile.Profile.Encode] fills it in.
-func uuidOf(p *profile.Profile, i int) string {
-	var c profile.Common
-	switch payload := p.Payloads[i].(type) {
+// named returns p with the UUIDs that devices see, or p if it has no form that they could.
+func named(p *profile.Profile) *profile.Profile {
+	data, err := p.Encode()
+	if err != nil {
+		return p
+	}
+	parsed, err := profile.Parse(data)
+	if err != nil {
+		return p
+	}
+	return parsed.Profile
+}
+
+// uuidOf returns the PayloadUUID of a certificate payload.
+func uuidOf(payload profile.Payload) string {
+	switch p := payload.(type) {
 	case *profile.RootCertificate:
-		c = payload.Common
+		return p.PayloadUUID
 	case *profile.Certificate:
-		c = payload.Common
+		return p.PayloadUUID
 	case *profile.PEMCertificate:
-		c = payload.Common
-	default:
-		return ""
+		return p.PayloadUUID
 	}
-	if c.PayloadUUID != "" {
-		return c.PayloadUUID
-	}
-	if c.PayloadIdentifier == "" {
-		c.PayloadIdentifier = fmt.Sprintf("%s.%s.%d", p.Identifier, p.Payloads[i].PayloadType(), i+1)
-	}
-	return profile.UUID(c.PayloadIdentifier)
+	return ""
 }

@@ -64,7 +64,7 @@ func Ends(p *profile.Profile) ([]End, error) {
 	}
 	pins := pinned(p)
 	for i, payload := range p.Payloads {
-		more, err := payloadEnds(payload, pins[strings.ToUpper(uuidOf(p, i))])
+		more, err := payloadEnds(payload, pins[i])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("PayloadContent[%d]: %w", i, err))
 		}

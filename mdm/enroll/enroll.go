@@ -4,6 +4,10 @@
 //
 // The types are those of Apple's schema. A field that is a pointer, a slice or a map is optional and absent if nil; keys
 // that a type does not have go into its field Extra.
+//
+// A [Recipe] makes enrollment profiles, each with an identity of its own ([Identities]), for every way in and for renewals;
+// [Download] hands them out to users. A [ServiceConfig] tells what devices must trust for that, [ServerChain] whether they will
+// connect, and [Ends] and [RenewAt] when what they hold has to be replaced.
 package enroll
 
 import (

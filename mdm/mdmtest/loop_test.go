@@ -19,6 +19,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/scep"
@@ -91,20 +92,14 @@ func newWorld(t *testing.T, change func(*server.Config)) *world {
 
 // enrollment returns an encoded enrollment profile.
 func (w *world) enrollment(purpose mdm.Purpose, device string) []byte {
-	e := profile.Enrollment{Identifier: "com.example.mdm", Topic: topic, ServerURL: w.https.URL + "/mdm", SignMessage: w.sign,
-		Uses: w.mdm.Uses()}
-	if w.pkcs12 {
-		p, err := scep.NewPKCS12(w.t.Context(), w.ca, w.stores.SCEP, scep.Request{Purpose: purpose, Device: device}, scep.PKCS12Options{})
-		require.NoError(w.t, err)
-		e.Identity = &profile.PKCS12{PayloadContent: p.Content, Password: p.Password}
-	} else {
-		challenge, err := scep.NewChallenge(w.t.Context(), w.stores.SCEP, scep.Challenge{Purpose: purpose, Device: device})
-		require.NoError(w.t, err)
-		e.Identity = &profile.SCEP{PayloadContent: profile.SCEPContent{URL: w.https.URL + "/scep", Challenge: challenge}}
+	recipe := enroll.Recipe{
+		Enrollment: profile.Enrollment{Identifier: "com.example.mdm", Topic: topic, ServerURL: w.https.URL + "/mdm", SignMessage: w.sign, Uses: w.mdm.Uses()},
+		Identities: enroll.SCEPIdentities{Store: w.stores.SCEP, Content: profile.SCEPContent{URL: w.https.URL + "/scep"}},
 	}
-	p, err := e.Profile()
-	require.NoError(w.t, err)
-	data, err := p.Encode()
+	if w.pkcs12 {
+		recipe.Identities, recipe.AllowPlainPKCS12 = enroll.PKCS12Identities{CA: w.ca, Store: w.stores.SCEP}, true
+	}
+	data, err := recipe.Bytes(w.t.Context(), enroll.For{Purpose: purpose, Device: device})
 	require.NoError(w.t, err)
 	return data
 }
