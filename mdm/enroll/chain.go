@@ -100,8 +100,10 @@ func (c ServerChain) Inspect() Inspection {
 	found := c.find()
 	i := Inspection{Trust: found.trust, Path: found.path, Findings: found.findings}
 	i.checkLeaf(c, found.public)
-	if len(c.Pinned) > 0 && !slices.ContainsFunc(i.Path, func(cert *x509.Certificate) bool { return contains(c.Pinned, cert) }) {
-		i.add(RuleNotPinned, nil, "replace the enrollment profile by one that pins a certificate of this chain", "the chain has none of the certificates that the profile pins")
+	isPinned := func(cert *x509.Certificate) bool { return contains(c.Pinned, cert) }
+	if len(c.Pinned) > 0 && !slices.ContainsFunc(i.Path, isPinned) {
+		i.add(RuleNotPinned, nil, "replace the enrollment profile by one that pins a certificate of this chain",
+			"the chain has none of the certificates that the profile pins")
 	}
 	for n, cert := range i.Path {
 		anchor := n > 0 && n == len(i.Path)-1 && selfIssued(cert)
@@ -136,21 +138,23 @@ func (i *Inspection) checkLeaf(c ServerChain, public bool) {
 		i.add(RuleNoSAN, leaf, "issue it with the host as a DNS name among the subject alternative names",
 			"the certificate has no subject alternative name, and its common name is not looked at")
 	} else if err := leaf.VerifyHostname(c.Host); err != nil {
-		i.add(RuleWrongHost, leaf, "issue a certificate for this host, or use a host that it names", "the certificate is not for %q: it names %q",
-			c.Host, slices.Concat(leaf.DNSNames, addresses(leaf)))
+		i.add(RuleWrongHost, leaf, "issue a certificate for this host, or use a host that it names",
+			"the certificate is not for %q: it names %q", c.Host, slices.Concat(leaf.DNSNames, addresses(leaf)))
 	}
 	if leaf.NotBefore.Before(since825) {
 		return
 	}
 	lifetime := leaf.NotAfter.Sub(leaf.NotBefore) + time.Second // both ends are within it (RFC 5280)
+	days := int((lifetime-1)/day) + 1
 	switch {
 	case lifetime > 825*day:
-		i.add(RuleLifetime825, leaf, "issue it for 825 days or less", "the certificate is valid for %d days", int((lifetime-1)/day)+1)
+		i.add(RuleLifetime825, leaf, "issue it for 825 days or less", "the certificate is valid for %d days", days)
 	case public && lifetime > 398*day && !leaf.NotBefore.Before(since398):
-		i.add(RuleLifetime398, leaf, "have it issued for 398 days or less", "the certificate is valid for %d days below a public root", int((lifetime-1)/day)+1)
+		i.add(RuleLifetime398, leaf, "have it issued for 398 days or less", "the certificate is valid for %d days below a public root", days)
 	}
 	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
-		i.add(RuleNoServerAuth, leaf, "issue it with the extended key usage serverAuth", "the certificate does not say that it is for servers")
+		i.add(RuleNoServerAuth, leaf, "issue it with the extended key usage serverAuth",
+			"the certificate does not say that it is for servers")
 	}
 }
 

@@ -73,7 +73,8 @@ func (c Change) Steps() []string {
 		return []string{fmt.Sprintf("Switch the server to the new chain before %s: devices trust it already.", by)}
 	}
 	return []string{
-		fmt.Sprintf("Replace the enrollment profile on every device by one with these %d certificates, the old ones and the new ones.", len(c.Carry)),
+		fmt.Sprintf("Replace the enrollment profile on every device by one with %d certificates, the old ones and the new ones.",
+			len(c.Carry)),
 		"Wait until every device has it: one that has not can only be enrolled again.",
 		fmt.Sprintf("Switch the server to the new chain before %s.", by),
 		"Leave the old certificates out of the profile when it is renewed next.",

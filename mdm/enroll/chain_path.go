@@ -53,7 +53,9 @@ func (c ServerChain) find() found {
 }
 
 // verify returns a path to one of the roots.
-func verify(cert *x509.Certificate, roots *x509.CertPool, intermediates []*x509.Certificate, at time.Time) ([]*x509.Certificate, error) {
+func verify(
+	cert *x509.Certificate, roots *x509.CertPool, intermediates []*x509.Certificate, at time.Time,
+) ([]*x509.Certificate, error) {
 	if roots == nil {
 		return nil, errors.New("no roots")
 	}
@@ -93,11 +95,12 @@ func (c ServerChain) explain(roots, between []*x509.Certificate, at time.Time) f
 		f.needs(NeedsRoot, RuleMissingRoot, top, "put it into the enrollment profile as a root",
 			"nothing has devices trust the root %q", top.Subject)
 	case top.IsCA:
-		f.needs(NeedsRoot, RuleMissingRoot, top, "put its issuer into the enrollment profile; if that is no root, have the server send it, too",
-			"the issuer %q of %q is missing", top.Issuer, top.Subject)
+		f.needs(NeedsRoot, RuleMissingRoot, top,
+			"put its issuer into the enrollment profile; if that is no root, have the server send it, too", "the issuer %q of %q is missing", top.Issuer, top.Subject)
 	default:
 		f.needs(NeedsIntermediate, RuleMissingIntermediate, top,
-			"have the server send its issuer; if that is a private root, put it into the enrollment profile", "the issuer %q of %q is sent by nobody", top.Issuer, top.Subject)
+			"have the server send its issuer; if that is a private root, put it into the enrollment profile",
+			"the issuer %q of %q is sent by nobody", top.Issuer, top.Subject)
 	}
 	return f
 }
@@ -110,13 +113,13 @@ func (f *found) needs(trust Trust, rule ChainRule, cert *x509.Certificate, do, f
 // walk returns a path upwards by name and signature, whatever else is wrong with it. A signature that is too weak to be
 // verified counts: that is told of separately.
 func walk(leaf *x509.Certificate, roots, between []*x509.Certificate) []*x509.Certificate {
-	path := []*x509.Certificate{leaf}
+	path, all := []*x509.Certificate{leaf}, slices.Concat(roots, between)
 	for top := leaf; len(path) < maxPath && !contains(roots, top) && !selfIssued(top); {
-		n := slices.IndexFunc(slices.Concat(roots, between), func(c *x509.Certificate) bool { return issued(c, top) && !contains(path, c) })
+		n := slices.IndexFunc(all, func(c *x509.Certificate) bool { return issued(c, top) && !contains(path, c) })
 		if n < 0 {
 			break
 		}
-		top = slices.Concat(roots, between)[n]
+		top = all[n]
 		path = append(path, top)
 	}
 	return path

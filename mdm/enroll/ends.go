@@ -42,7 +42,8 @@ type End struct {
 
 // CertificateEnd returns the end of a certificate.
 func CertificateEnd(kind EndKind, cert *x509.Certificate) End {
-	return End{Kind: kind, Name: cert.Subject.String(), Fingerprint: mdm.FingerprintOf(cert), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}
+	return End{Kind: kind, Name: cert.Subject.String(), Fingerprint: mdm.FingerprintOf(cert),
+		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}
 }
 
 // IdentityEnd returns the end of a device's certificate as it is on record.

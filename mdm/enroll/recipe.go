@@ -117,5 +117,6 @@ func travels(i Identities) bool {
 }
 
 func errPlain(op string) error {
-	return mdm.Errorf(mdm.Forbidden, op, "the profile would carry a private key and is not encrypted: set For.EncryptTo, or AllowPlainPKCS12 for an authenticated download")
+	return mdm.Errorf(mdm.Forbidden, op, "the profile would carry a private key and is not encrypted: "+
+		"set For.EncryptTo, or AllowPlainPKCS12 for an authenticated download")
 }

@@ -24,7 +24,8 @@ func (p RenewalPlan) IsLate(now time.Time) bool { return now.After(p.Deadline) }
 
 // String says when and why.
 func (p RenewalPlan) String() string {
-	return fmt.Sprintf("due from %s because of %s; until %s because of %s", p.Due.UTC().Format(time.DateOnly), p.What, p.Deadline.UTC().Format(time.DateOnly), p.First)
+	due, deadline := p.Due.UTC().Format(time.DateOnly), p.Deadline.UTC().Format(time.DateOnly)
+	return fmt.Sprintf("due from %s because of %s; until %s because of %s", due, p.What, deadline, p.First)
 }
 
 // RenewAt plans the renewal of a device from what ends for it: its identity ([IdentityEnd]), those above it, what [Ends] says of

@@ -90,7 +90,8 @@ func (c ServiceConfig) checkAnchors() error {
 type namedURL struct{ name, text string }
 
 func (c ServiceConfig) urls() [3]namedURL {
-	return [3]namedURL{{"DEPEnrollmentURL", c.DEPEnrollmentURL}, {"AnchorCertsURL", c.AnchorCertsURL}, {"TrustProfileURL", c.TrustProfileURL}}
+	return [3]namedURL{{"DEPEnrollmentURL", c.DEPEnrollmentURL}, {"AnchorCertsURL", c.AnchorCertsURL},
+		{"TrustProfileURL", c.TrustProfileURL}}
 }
 
 // checkURL returns a URL, or what is wrong with it.
