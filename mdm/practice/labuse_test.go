@@ -27,7 +27,9 @@ func TestLab(t *testing.T) {
 				"later": func(_ context.Context, turn *workflow.Turn, _ *state) (workflow.Next, error) {
 					return workflow.Go("end").At(turn.Now.Add(90 * time.Minute)), nil
 				},
-				"end": func(context.Context, *workflow.Turn, *state) (workflow.Next, error) { return workflow.Finish("hello"), nil },
+				"end": func(context.Context, *workflow.Turn, *state) (workflow.Next, error) {
+					return workflow.Finish("hello"), nil
+				},
 			},
 		})
 		d := l.enrolled(mdmtest.Config{})
