@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
@@ -44,6 +45,11 @@ type Config struct {
 	AwaitConfiguration bool
 	// FailReplacement makes the device fail when it is told to install a new MDM profile, and go on with the old one.
 	FailReplacement bool
+
+	// BuiltIn signs the certificate that the device is made with, which it shows when it enrolls over the air. Nil: nobody
+	// that is known, as of a virtual machine.
+	BuiltIn *BuiltInCA
+	Digest  crypto.Hash // of what it signs with that; 0: SHA-256; older systems have SHA-1 and send no chain
 }
 
 // Device is a simulated device. Its methods are safe for concurrent use; what talks to the server goes one at a time.
@@ -60,6 +66,8 @@ type Device struct {
 	unlock   []byte
 	users    []*User
 	log      []Done
+	builtIn  tls.Certificate // zero until it is needed
+	delivery *delivery       // nil: nothing came over the air
 }
 
 // management is what an MDM profile brings: everything that a backup holds and a wipe loses.

@@ -11,6 +11,9 @@
 //	err = phone.Enroll(ctx, "https://mdm.example.com/enroll.mobileconfig")
 //	go phone.Run(ctx)
 //
+// It also enrolls over the air ([Device.EnrollOverTheAir]), under a certificate that a [BuiltInCA] in place of Apple's built
+// into it, and reads profiles that are encrypted to an identity of its own.
+//
 // An [APNs] is a server of real HTTP/2 with scripted answers; devices that were given it are woken by what it accepts. It
 // fails as Apple's does when it is told to: a push by its [PushAnswer], a connection or the whole service by methods of
 // the APNs. What Apple takes but what may lose pushes is among its violations. [APNs.Totals] counts what became of any number

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -57,27 +58,57 @@ func (d *Device) Enroll(ctx context.Context, url string) error {
 func (d *Device) InstallEnrollment(ctx context.Context, data []byte) error {
 	d.talk.Lock()
 	defer d.talk.Unlock()
-	if err := d.replace(ctx, data); err != nil {
+	p, err := d.open(data)
+	if err != nil {
+		return err
+	}
+	if err := d.replace(ctx, p); err != nil {
 		return err
 	}
 	return d.session(ctx, d.channel())
 }
 
-// replace is the part of an enrollment that a renewal by InstallProfile shares.
-func (d *Device) replace(ctx context.Context, data []byte) error {
+// open reads a profile and checks its signature. An encrypted one is decrypted with the identities that the device has, those
+// in more first.
+func (d *Device) open(data []byte, more ...tls.Certificate) (*profile.Profile, error) {
 	parsed, err := profile.Parse(data)
 	if err != nil {
-		return fmt.Errorf("mdmtest: enrollment profile: %w", err)
+		return nil, fmt.Errorf("mdmtest: profile: %w", err)
 	}
 	if err := d.checkSignature(parsed); err != nil {
-		return err
+		return nil, err
 	}
-	if problems := profile.ValidateEnrollment(parsed.Profile); len(problems) > 0 {
+	if len(parsed.Profile.EncryptedContent) == 0 {
+		return parsed.Profile, nil
+	}
+	for _, identity := range append(more, d.identities()...) {
+		if p, err := parsed.Profile.Decrypt(identity.Leaf, identity.PrivateKey); err == nil {
+			return p, nil
+		}
+	}
+	return nil, errors.New("mdmtest: the profile is encrypted, and not for this device")
+}
+
+// identities are those that the device got from a server: for MDM, and over the air.
+func (d *Device) identities() []tls.Certificate {
+	var list []tls.Certificate
+	if m := d.managed(); m != nil {
+		list = append(list, tls.Certificate{Certificate: [][]byte{m.cert.Raw}, PrivateKey: m.key, Leaf: m.cert})
+	}
+	if known := d.delivered(); known != nil {
+		list = append(list, known.identity)
+	}
+	return list
+}
+
+// replace is the part of an enrollment that a renewal by InstallProfile shares.
+func (d *Device) replace(ctx context.Context, p *profile.Profile) (err error) {
+	if problems := profile.ValidateEnrollment(p); len(problems) > 0 {
 		return fmt.Errorf("mdmtest: enrollment profile: %s", problems[0])
 	}
-	m := &management{profile: parsed.Profile, token: randomBytes(32), magic: randomUUID()}
+	m := &management{profile: p, token: randomBytes(32), magic: randomUUID()}
 	var identity profile.Payload
-	for _, payload := range parsed.Profile.Payloads {
+	for _, payload := range p.Payloads {
 		switch p := payload.(type) {
 		case *profile.MDM:
 			m.mdm = p

@@ -90,7 +90,7 @@ func (d *Device) Wipe() {
 	defer d.talk.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.current, d.profiles, d.users, d.unlock, d.setup = nil, map[string]*profile.Profile{}, nil, nil, false
+	d.current, d.profiles, d.users, d.unlock, d.setup, d.delivery = nil, map[string]*profile.Profile{}, nil, nil, false, nil
 }
 
 // Backup is what a backup of a device holds.
@@ -98,13 +98,14 @@ type Backup struct {
 	device  *Device
 	current *management
 	unlock  []byte
+	air     *delivery
 }
 
 // Backup takes a backup.
 func (d *Device) Backup() Backup {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Backup{device: d, current: d.current, unlock: d.unlock}
+	return Backup{device: d, current: d.current, unlock: d.unlock, air: d.delivery}
 }
 
 // Restore brings a backup back. On the device that it was taken from, management resumes with a TokenUpdate and without
@@ -120,7 +121,7 @@ func (d *Device) Restore(ctx context.Context, b Backup) error {
 	m.token, m.magic = randomBytes(32), randomUUID()
 	m.client = d.httpClient(&m)
 	d.mu.Lock()
-	d.current, d.unlock = &m, b.unlock
+	d.current, d.unlock, d.delivery = &m, b.unlock, b.air
 	d.mu.Unlock()
 	return d.tokenUpdate(ctx, &m)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -196,25 +197,29 @@ func (d *Device) obey(ctx context.Context, o Order) error {
 
 func (d *Device) installProfile(ctx context.Context, o Order) error {
 	payload, _ := o.Command["Payload"].([]byte)
-	parsed, err := profile.Parse(payload)
+	p, err := d.open(payload)
 	if err != nil {
 		return err
 	}
-	if err := d.checkSignature(parsed); err != nil {
-		return err
+	if !holdsMDM(p) {
+		d.keep(p)
+		return nil
 	}
-	for _, p := range parsed.Profile.Payloads {
-		if p.PayloadType() == profile.TypeMDM {
-			if d.cfg.FailReplacement {
-				return errors.New("the replacement failed; the old profile was restored")
-			}
-			return d.replace(ctx, payload)
-		}
+	if d.cfg.FailReplacement {
+		return errors.New("the replacement failed; the old profile was restored")
 	}
+	return d.replace(ctx, p)
+}
+
+func holdsMDM(p *profile.Profile) bool {
+	return slices.ContainsFunc(p.Payloads, func(payload profile.Payload) bool { return payload.PayloadType() == profile.TypeMDM })
+}
+
+// keep installs a profile without com.apple.mdm.
+func (d *Device) keep(p *profile.Profile) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.profiles[parsed.Profile.Identifier] = parsed.Profile
-	return nil
+	d.profiles[p.Identifier] = p
 }
 
 func (d *Device) removeProfile(o Order) error {
