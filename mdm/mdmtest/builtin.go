@@ -57,8 +57,10 @@ func NewBuiltInCA(o BuiltInOptions) (*BuiltInCA, error) {
 	if ca.key, err = o.newKey(); err != nil {
 		return nil, err
 	}
-	ca.Certificate, err = o.sign(authority(o.Name), root, ca.key.Public(), rootKey)
-	return ca, err
+	if ca.Certificate, err = o.sign(authority(o.Name), root, ca.key.Public(), rootKey); err != nil {
+		return nil, err
+	}
+	return ca, nil
 }
 
 // Issue makes a key and a certificate for a device.
@@ -69,10 +71,6 @@ func (ca *BuiltInCA) Issue(name string) (tls.Certificate, error) {
 	}
 	template := &x509.Certificate{Subject: pkix.Name{CommonName: name, Organization: []string{"Test Inc."}, OrganizationalUnit: []string{"iPhone"}},
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
-	return ca.issue(template, key)
-}
-
-func (ca *BuiltInCA) issue(template *x509.Certificate, key crypto.Signer) (tls.Certificate, error) {
 	cert, err := ca.options.sign(template, ca.Certificate, key.Public(), ca.key)
 	if err != nil {
 		return tls.Certificate{}, err

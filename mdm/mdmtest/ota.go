@@ -197,8 +197,8 @@ func (d *Device) readService(data []byte) (profileService, error) {
 			Challenge        any
 		}
 	}
-	if err := unmarshal(signed.Plain, &top); err != nil {
-		return profileService{}, err
+	if err := plistx.Unmarshal(signed.Plain, &top); err != nil {
+		return profileService{}, fmt.Errorf("mdmtest: profile service: %w", err)
 	}
 	s := profileService{url: top.PayloadContent.URL, challenge: top.PayloadContent.Challenge, attributes: top.PayloadContent.DeviceAttributes}
 	if top.PayloadType != "Profile Service" || top.PayloadVersion != 1 || top.PayloadIdentifier == "" || top.PayloadUUID == "" ||

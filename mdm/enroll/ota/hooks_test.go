@@ -77,7 +77,9 @@ func TestHookErrors(t *testing.T) {
 		"signer, step 3": {p.url, p.message(nil, p.identity), 500},
 	})
 	w.service.Signer = signer
-	for name, bad := range map[string]*profile.Profile{"no profile": nil, "no identifier": {}, "a payload of nothing": {Identifier: "x", Payloads: []profile.Payload{nil}}} {
+	for name, bad := range map[string]*profile.Profile{
+		"no profile": nil, "no identifier": {}, "a payload of nothing": {Identifier: "x", Payloads: []profile.Payload{nil}},
+	} {
 		w.service.Final = func(context.Context, enroll.Session) (*profile.Profile, error) { return bad, nil }
 		w.refuses(map[string]hostile{name: {p.url, p.message(nil, p.identity), 500}})
 	}

@@ -72,22 +72,23 @@ func (s *Service) answer(r *request, err error) int {
 }
 
 // statusOf is the one place of this package where errors become HTTP. Nothing is 401: a device would ask its user to log in
-// again and again.
+// again and again. Whatever else a hook may have to say of a device is a refusal.
 func statusOf(err error) int {
 	if err == nil {
 		return http.StatusOK
 	}
 	switch mdm.CodeOf(err) {
+	case mdm.Internal:
+		return http.StatusInternalServerError
+	case mdm.Unavailable:
+		return http.StatusServiceUnavailable
 	case mdm.Malformed:
 		return http.StatusBadRequest
 	case mdm.TooLarge:
 		return http.StatusRequestEntityTooLarge
-	case mdm.Unavailable:
-		return http.StatusServiceUnavailable
-	case mdm.Forbidden, mdm.NotFound, mdm.UserDeclined, mdm.Unmanaged:
+	default:
 		return http.StatusForbidden
 	}
-	return http.StatusInternalServerError
 }
 
 // ours is an error of a hook, a store or a signer. The device cannot have sent what these call malformed.

@@ -57,8 +57,9 @@ func (w *world) enrollment(ctx context.Context, session enroll.Session) (*profil
 	if err != nil {
 		return nil, err
 	}
-	return profile.Enrollment{Identifier: "com.example.mdm", Topic: topic, ServerURL: w.https.URL + "/mdm", ExpirationDate: w.now().Add(30 * time.Minute),
-		Identity: &profile.SCEP{PayloadContent: profile.SCEPContent{URL: w.https.URL + "/scep", Challenge: challenge}}}.Profile()
+	return profile.Enrollment{Identifier: "com.example.mdm", Topic: topic, ServerURL: w.https.URL + "/mdm",
+		ExpirationDate: w.now().Add(30 * time.Minute),
+		Identity:       &profile.SCEP{PayloadContent: profile.SCEPContent{URL: w.https.URL + "/scep", Challenge: challenge}}}.Profile()
 }
 
 func (w *world) device(cfg mdmtest.Config) *mdmtest.Device {
