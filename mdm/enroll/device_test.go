@@ -74,6 +74,8 @@ func TestNotBuiltIn(t *testing.T) {
 	raw := bytes.Replace(device.Leaf.Raw, []byte("device"), []byte("devise"), 1)
 	tampered, err := x509.ParseCertificate(raw)
 	require.NoError(t, err)
+	renamed := *device.Leaf // the same signature, if one issuer had two names
+	renamed.RawIssuer = ca.Certificate.RawIssuer
 	namesake, err := mdmtest.NewBuiltInCA(mdmtest.BuiltInOptions{Name: enroll.AppleIPhoneDeviceCA().Subject.CommonName})
 	require.NoError(t, err)
 	selfMade, err := mdmtest.NewDevice(mdmtest.Config{}).BuiltIn()
@@ -83,6 +85,7 @@ func TestNotBuiltIn(t *testing.T) {
 		"the authority":     ca.Certificate,
 		"the root":          ca.Root,
 		"a tampered one":    tampered,
+		"of another name":   &renamed,
 		"by a namesake":     issue(t, namesake).Leaf,
 		"by itself":         selfMade.Leaf,
 		"of another issuer": issue(t, builtInCA(t, mdmtest.BuiltInOptions{Name: "Other"})).Leaf,

@@ -115,6 +115,7 @@ func TestUpdate(t *testing.T) {
 			w.wait(time.Hour)
 			before := asked
 			refuse = 1
+			p.says["VERSION"] = "23A1" // a new system
 			w.refuses(map[string]hostile{
 				"not admitted any more":      {p.url, p.message(nil, p.identity), 403},
 				"not admitted, step 2":       {p.url, p.message(nil, p.builtIn), 403},
@@ -122,7 +123,6 @@ func TestUpdate(t *testing.T) {
 			})
 			assert.Equal(t, before+2, asked)
 			refuse = 0
-			p.says["VERSION"] = "23A1"
 			step(p)
 			row := p.session()
 			assert.True(t, row.UpdateFrom.Equal(w.now().Add(year/2)), "and the next one in another half of a year")

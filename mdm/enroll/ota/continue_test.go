@@ -197,7 +197,7 @@ func secretOf(p *phone) []byte { s := p.session().Secret; return s[:] }
 func TestStep3Refuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
-	open, p, other := w.begun("S0"), w.identified("S1"), w.identified("S2")
+	open, p, other := w.begun("S0"), w.identified("S1"), w.identified("S2") // p goes no further, or it would be refused for that
 
 	// A certificate that was ordered for a session without its step 2.
 	early := *open
@@ -216,7 +216,7 @@ func TestStep3Refuses(t *testing.T) {
 	require.NoError(t, err)
 	unrecorded := tls.Certificate{Leaf: cert, PrivateKey: keys()[0]}
 	// One that was revoked, because another took its place.
-	revoked, replaced := *p, *p
+	revoked := *p
 	issue := scepOf(t, p.step2().Body.Bytes()).PayloadContent.Challenge
 	revoked.certify(keys()[0], issue)
 	record, err := w.stores.SCEP.Certificate(t.Context(), "", mdm.FingerprintOf(revoked.identity.Leaf))
@@ -224,8 +224,8 @@ func TestStep3Refuses(t *testing.T) {
 	record.Status = mdm.CertificateRevoked
 	require.NoError(t, w.stores.SCEP.Record(t.Context(), scep.Issue{Certificate: record, At: w.now()}))
 	// One that was used, before another run of the same device.
-	require.Equal(t, http.StatusOK, replaced.step3().Code)
-	again := *p
+	replaced := w.delivered("S3")
+	again := *replaced
 	again.getIdentity(keys()[1])
 	require.Equal(t, http.StatusOK, again.step3().Code)
 	foreignCA, err := scep.NewLocalCA("test devices")
@@ -241,16 +241,18 @@ func TestStep3Refuses(t *testing.T) {
 		"an identity of MDM":         {p.url, p.message(nil, enrolled.identity), 403},
 		"not in the ledger":          {p.url, p.message(nil, unrecorded), 403},
 		"revoked":                    {p.url, p.message(nil, revoked.identity), 403},
-		"replaced":                   {p.url, p.message(nil, replaced.identity), 403},
+		"replaced":                   {replaced.url, replaced.message(nil, replaced.identity), 403},
 		"another CA":                 {p.url, p.message(nil, foreign), 403},
 		"another session's identity": {p.url, p.message(nil, other.identity), 403},
 		"another session's device":   {other.url, p.message(nil, other.identity), 403},
+		"another session's both":     {p.url, other.message(map[string]any{"UDID": nil, "SERIAL": nil}, other.identity), 403},
 		"another UDID":               {other.url, other.message(map[string]any{"UDID": "U"}, other.identity), 403},
 		"another SERIAL":             {other.url, other.message(map[string]any{"SERIAL": "S"}, other.identity), 403},
 		"other content":              {other.url, bytes.Replace(good, []byte("22C152"), []byte("22C999"), 1), 403},
 		"no attributes":              {other.url, good[:100], 400},
 	})
 	assert.Equal(t, finals, w.finals.Load(), "nothing was made for them")
+	assert.Equal(t, http.StatusOK, p.step3().Code, "and the device itself gets through after all that")
 	res := w.post(other.url, other.message(map[string]any{"UDID": nil, "SERIAL": nil, "CHALLENGE": nil}, other.identity))
 	assert.Equal(t, http.StatusOK, res.Code, "what is left out does not contradict")
 }

@@ -3,6 +3,7 @@ package ota_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/enroll/ota"
+	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/scep"
 	"github.com/gomdm/applemdm/profile"
 )
@@ -137,4 +139,22 @@ func TestLog(t *testing.T) {
 	assert.Contains(t, lines[4], "http=400")
 	assert.NotContains(t, text.String(), p.challenge)
 	assert.NotContains(t, text.String(), "guessed-wrong")
+}
+
+// A certificate of ours that is refused is nobody's to let in.
+func TestValidatorRefuses(t *testing.T) {
+	t.Parallel()
+	var outage error
+	w := newWorld(t, func(s *ota.Service) {
+		revoked := func(context.Context, mdm.Fingerprint) (bool, error) { return true, outage }
+		s.Validator = identity.All(s.Validator, identity.NotRevoked(revoked))
+		s.Stranger = func(context.Context, *x509.Certificate) error {
+			t.Error("asked about a certificate of ours")
+			return nil
+		}
+	})
+	p := w.identified("S1")
+	w.refuses(map[string]hostile{"revoked": {p.url, p.message(nil, p.identity), 403}})
+	outage = errors.New("no CRL")
+	w.refuses(map[string]hostile{"not known": {p.url, p.message(nil, p.identity), 503}})
 }
