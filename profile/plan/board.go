@@ -37,8 +37,8 @@ type node struct {
 	stays string // why it cannot be taken away for another one's sake
 
 	// What choose decides.
-	installs, removes, done bool
-	because                 string
+	installs, removes bool
+	because           string
 }
 
 // satisfied reports whether it is installed in the version wanted, in a way that can be relied on.

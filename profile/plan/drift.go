@@ -34,39 +34,42 @@ type Drift struct {
 
 // drift lists the differences.
 func (b *board) drift() []Drift {
-	var out []Drift
-	add := func(n *node, kind Kind, planned bool, text string) {
-		out = append(out, Drift{Kind: kind, Identifier: n.Identifier, Planned: planned, Text: text})
-	}
 	elsewhere := map[string]bool{}
 	for _, i := range b.o.Elsewhere {
 		elsewhere[i.Identifier] = true
 	}
+	var out []Drift
 	for _, n := range b.order {
 		if kind, text := b.difference(n); kind != "" {
-			add(n, kind, n.installs || n.removes, text)
+			out = append(out, Drift{kind, n.Identifier, n.installs || n.removes, text})
 		} else if n.satisfied() {
-			for _, r := range n.requires {
-				if !r.satisfied() && r.why != "" {
-					add(n, Unmet, false, "it requires "+r.Identifier+", which is not installed as desired, and cannot be")
-				}
-			}
-			for _, c := range n.conflicts {
-				if c.have != nil && c.stays != "" {
-					add(n, Conflicting, false, "it conflicts with "+c.Identifier+", which stays: "+c.stays)
-				}
-			}
+			out = append(out, n.company()...)
 		}
 		if len(n.versions) > 1 && n.role != stranger {
-			add(n, Duplicate, false, "the device lists it more than once")
+			out = append(out, Drift{Duplicate, n.Identifier, false, "the device lists it more than once"})
 		}
 		if n.role == wanted && elsewhere[n.Identifier] {
-			add(n, Elsewhere, false, "it is installed on the other channel, too")
+			out = append(out, Drift{Elsewhere, n.Identifier, false, "it is installed on the other channel, too"})
 		}
 	}
 	slices.SortFunc(out, func(x, y Drift) int {
 		return cmp.Or(cmp.Compare(x.Identifier, y.Identifier), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Text, y.Text))
 	})
+	return out
+}
+
+// company lists what is wrong around a profile that is itself as desired, and cannot be mended.
+func (n *node) company() (out []Drift) {
+	for _, r := range n.requires {
+		if !r.satisfied() && r.why != "" {
+			out = append(out, Drift{Unmet, n.Identifier, false, "it requires " + r.Identifier + ", which is not installed as desired, and cannot be"})
+		}
+	}
+	for _, c := range n.conflicts {
+		if c.have != nil && c.stays != "" {
+			out = append(out, Drift{Conflicting, n.Identifier, false, "it conflicts with " + c.Identifier + ", which stays: " + c.stays})
+		}
+	}
 	return out
 }
 

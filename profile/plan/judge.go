@@ -89,10 +89,7 @@ func hindered(n *node) string {
 			return "it conflicts with " + c.Identifier + ", which stays: " + c.stays
 		}
 	}
-	if !n.outdated() || !n.Recreate {
-		return ""
-	}
-	if n.stays != "" {
+	if n.outdated() && n.Recreate && n.stays != "" {
 		return "it must be removed before, and cannot be: " + n.stays
 	}
 	return ""

@@ -11,13 +11,19 @@ import (
 	"github.com/gomdm/applemdm/profile/plan"
 )
 
-const worlds = 3000
+// worlds is how many of them a test makes.
+func worlds() uint64 {
+	if testing.Short() {
+		return 500
+	}
+	return 3000
+}
 
 // TestReachesTheGoal shows that a plan brings a device to what is desired wherever everything may be touched.
 func TestReachesTheGoal(t *testing.T) {
 	t.Parallel()
-	steps, moved := 0, 0
-	for seed := range uint64(worlds) {
+	steps, moved := uint64(0), uint64(0)
+	for seed := range worlds() {
 		w := randomWorld(seeded(seed), true)
 		m, p := w.device(), mustMake(t, w)
 		require.NoError(t, m.run(p.Steps, -1), "seed %d: %+v", seed, p.Steps)
@@ -25,22 +31,22 @@ func TestReachesTheGoal(t *testing.T) {
 		for _, d := range p.Drift {
 			require.True(t, d.Planned || d.Kind == plan.Unexpected && !m.options.Owns(d.Identifier), "seed %d: %+v", seed, d)
 		}
-		steps += len(p.Steps)
+		steps += uint64(len(p.Steps))
 		for _, s := range p.Steps {
 			if s.Action == plan.Remove && slices.ContainsFunc(p.Steps, func(o plan.Step) bool { return o.Action == plan.Install && o.Identifier == s.Identifier }) {
 				moved++
 			}
 		}
 	}
-	require.Greater(t, steps, worlds, "the worlds must give work")
-	require.Greater(t, moved, worlds/20, "some of it removals for a new installation")
+	require.Greater(t, steps, worlds(), "the worlds must give work")
+	require.Greater(t, moved, worlds()/20, "some of it removals for a new installation")
 }
 
 // TestHolds checks, in worlds of all sorts, what always holds.
 func TestHolds(t *testing.T) {
 	t.Parallel()
 	kinds := map[plan.Kind]int{}
-	for seed := range uint64(worlds) {
+	for seed := range worlds() {
 		for _, d := range holds(t, randomWorld(seeded(seed), seed%2 == 0), fmt.Sprint("seed ", seed)).Drift {
 			kinds[d.Kind]++
 		}
