@@ -45,6 +45,8 @@ func (s *Service) refuseAuthenticate(now *Situation, r *Request, m *Authenticate
 		return Plan{}, false
 	case cert.Status == mdm.CertificateRevoked:
 		return refusal(r, mdm.Forbidden, "the certificate is revoked"), true
+	case cert.Purpose == mdm.PurposeProfile: // whatever it calls itself
+		return refusal(r, mdm.Forbidden, "the certificate is for the delivery of profiles"), true
 	case cert.Device != "" && cert.Device != r.ID.Device:
 		conflict = "the certificate is another device's"
 	case cert.DeviceSerial != "" && m.Device.SerialNumber != "" && cert.DeviceSerial != m.Device.SerialNumber:

@@ -212,11 +212,14 @@ func TestRefusals(t *testing.T) {
 		cert    func(k *kit) mdm.Certificate // changes to an issued one
 		code    mdm.Code
 	}{
-		"denied":                {func(k *kit) { k.now.Denied = "stolen" }, nil, mdm.Forbidden},
-		"topic":                 {func(k *kit) { k.service.Topics = func(string) bool { return false } }, nil, mdm.Forbidden},
-		"revoked":               {nil, func(*kit) mdm.Certificate { return mdm.Certificate{Status: mdm.CertificateRevoked} }, mdm.Forbidden},
-		"another device's":      {nil, func(*kit) mdm.Certificate { return mdm.Certificate{Status: mdm.CertificateActive, Device: "OTHER"} }, mdm.Forbidden},
-		"issued for another":    {nil, func(*kit) mdm.Certificate { return mdm.Certificate{Status: mdm.CertificateIssued, Device: "OTHER"} }, mdm.Forbidden},
+		"denied":             {func(k *kit) { k.now.Denied = "stolen" }, nil, mdm.Forbidden},
+		"topic":              {func(k *kit) { k.service.Topics = func(string) bool { return false } }, nil, mdm.Forbidden},
+		"revoked":            {nil, func(*kit) mdm.Certificate { return mdm.Certificate{Status: mdm.CertificateRevoked} }, mdm.Forbidden},
+		"another device's":   {nil, func(*kit) mdm.Certificate { return mdm.Certificate{Status: mdm.CertificateActive, Device: "OTHER"} }, mdm.Forbidden},
+		"issued for another": {nil, func(*kit) mdm.Certificate { return mdm.Certificate{Status: mdm.CertificateIssued, Device: "OTHER"} }, mdm.Forbidden},
+		"of a delivery": {nil, func(*kit) mdm.Certificate {
+			return mdm.Certificate{Status: mdm.CertificateIssued, Device: "UDID", Purpose: mdm.PurposeProfile}
+		}, mdm.Forbidden},
 		"another serial":        {nil, func(*kit) mdm.Certificate { return mdm.Certificate{Status: mdm.CertificateIssued, DeviceSerial: "F17"} }, mdm.Forbidden},
 		"the store is down":     {func(k *kit) { k.err = errors.New("disk full") }, nil, mdm.Internal},
 		"the store is too busy": {func(k *kit) { k.err = mdm.Errorf(mdm.Unavailable, "store", "busy") }, nil, mdm.Unavailable},
@@ -228,7 +231,7 @@ func TestRefusals(t *testing.T) {
 			if tt.cert != nil {
 				change := tt.cert(k)
 				record := k.certs[mdm.FingerprintOf(cert)]
-				record.Status, record.Device, record.DeviceSerial = change.Status, change.Device, change.DeviceSerial
+				record.Status, record.Device, record.DeviceSerial, record.Purpose = change.Status, change.Device, change.DeviceSerial, change.Purpose
 			}
 			if tt.prepare != nil {
 				tt.prepare(k)

@@ -69,6 +69,9 @@ func (p Policy) Admit(s *Standing, c Claim) Verdict {
 	if s.Denied != "" {
 		return refuse(c, mdm.Forbidden, "denied: %s", s.Denied)
 	}
+	if s.Certificate != nil && s.Certificate.Purpose == mdm.PurposeProfile {
+		return refuse(c, mdm.Forbidden, "the certificate is for the delivery of profiles")
+	}
 	var v Verdict
 	switch {
 	case s.Device == nil:

@@ -113,6 +113,8 @@ func TestAdmit(t *testing.T) {
 }
 
 func TestUnknownIsUnmanaged(t *testing.T) {
+	delivery := cert("UDID", mdm.CertificateIssued)
+	delivery.Purpose = mdm.PurposeProfile
 	for name, tt := range map[string]struct {
 		certificate *mdm.Certificate
 		want        mdm.Code
@@ -120,6 +122,7 @@ func TestUnknownIsUnmanaged(t *testing.T) {
 		"nothing known": {nil, mdm.Unmanaged},
 		"another's":     {cert("OTHER", mdm.CertificateActive), mdm.Forbidden},
 		"revoked":       {cert("UDID", mdm.CertificateRevoked), mdm.Forbidden},
+		"of a delivery": {delivery, mdm.Forbidden}, // it is good for no claim, not even its own
 	} {
 		s := standing(nil, tt.certificate)
 		v := identity.Policy{UnknownIsUnmanaged: true}.Admit(&s, claim(phone, ""))

@@ -39,7 +39,7 @@ func TestStamp(t *testing.T) {
 	require.NoError(t, plan.Stamp(p))
 	after, stamp := keys(t, p)
 	require.Equal(t, before, after, "nothing else changes, the UUIDs of payloads above all")
-	require.Equal(t, "A9F36134-36F5-5B27-959C-0E1A6886F5C9", stamp, "if this changes, every profile of every device is installed again")
+	require.Equal(t, "1866FF41-1134-5F23-9281-C9BB6339D36C", stamp, "if this changes, every profile of every device is installed again")
 	require.Equal(t, plan.Desired{Identifier: "org.x.wifi", UUID: stamp}, plan.Of(p))
 
 	require.NoError(t, plan.Stamp(p))
