@@ -21,12 +21,18 @@
 //   - mdm/identity: who is calling. Extractors, validators, and the rules that bind certificates to devices.
 //   - mdm/event: delivers events, at least once and in order.
 //   - mdm/scep: issues client identities, by SCEP or as PKCS#12.
-//   - mdm/setup, mdm/enroll, mdm/ddm: panes of Setup Assistant, documents of the ways in, declarations and status.
-//   - profile: builds, checks, signs and reads profiles, with every payload of the schema; the initial profile above all.
+//   - mdm/setup, mdm/ddm: panes of Setup Assistant, declarations and status.
+//   - mdm/enroll: the ways in. Recipes of enrollment profiles, downloads, /MDMServiceConfig, certificate chains and what of
+//     them ends when; mdm/enroll/ota enrolls over the air.
+//   - profile: builds, checks, signs, encrypts, compares, splits and reads profiles, with every payload of the schema; the
+//     initial profile above all. profile/lint holds them against Apple's rules and practices.
 //   - push, push/apns, push/vendor: wakes devices; the provider that talks to Apple; signs requests for push certificates.
 //   - mdm/presence, mdm/expiry: which devices are still there; what ends, and who must do what about it.
 //   - checkin: the check-in half of the protocol. What a message means is decided here.
-//   - command: the command half. Queues, results, every command of the schema with its answer, and raw ones.
+//   - command: the command half. Queues, results, every command of the schema with its answer, raw ones, and recipes that
+//     are made at delivery.
+//   - profile/plan, profile/provisioning: which profiles a device lacks or should lose, and provisioning profiles of apps.
+//   - mdm/workflow, mdm/practice: durable workflows, and Apple's practices as such.
 //   - storage: gathers what the packages above ask of a database.
 //   - storage/memory, storage/sqlite, storage/postgres, storage/mysql: stores. storage/storagetest: the suite that all pass.
 //   - mdm/server: the handler, and the one place where errors become HTTP.

@@ -1,7 +1,9 @@
 package profile
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -75,7 +77,7 @@ func (e Enrollment) Profile() (*Profile, error) {
 		Scope: ScopeSystem, RemovalDisallowed: e.RemovalDisallowed, ExpirationDate: e.ExpirationDate,
 	}
 	for _, cert := range slices.Concat(e.Roots, e.Intermediates) {
-		p.Payloads = append(p.Payloads, NewCertificate(cert))
+		p.Payloads = append(p.Payloads, e.certificate(cert))
 	}
 	id, identity := e.identity()
 	if identity == nil {
@@ -86,6 +88,21 @@ func (e Enrollment) Profile() (*Profile, error) {
 		return nil, mdm.Errorf(mdm.Malformed, op, "%s", problem)
 	}
 	return p, nil
+}
+
+// certificate returns the payload of a certificate of the chain. It is named by the certificate, so that it stays the same
+// payload whatever comes before it when the profile is replaced.
+func (e Enrollment) certificate(cert *x509.Certificate) Payload {
+	sum := sha256.Sum256(cert.Raw)
+	identifier := e.Identifier + ".certificate." + hex.EncodeToString(sum[:8])
+	p := NewCertificate(cert)
+	switch c := p.(type) {
+	case *RootCertificate:
+		c.PayloadIdentifier = identifier
+	case *Certificate:
+		c.PayloadIdentifier = identifier
+	}
+	return p
 }
 
 // identity returns a copy of the identity with its UUID filled in, and that UUID.

@@ -84,6 +84,27 @@ func TestEnrollmentHoldsOnlyTheBasics(t *testing.T) {
 	assert.Empty(t, profile.ValidateEnrollment(p))
 }
 
+// A certificate that goes from the head of the list renames none that stay.
+func TestCertificatesOfTheChainKeepTheirNames(t *testing.T) {
+	named := func(roots ...*x509.Certificate) map[string]string {
+		r := recipe()
+		r.Roots = roots
+		p, err := r.Profile()
+		require.NoError(t, err)
+		out := map[string]string{}
+		for i, id := range p.PayloadIDs() {
+			if cert := profile.CertificateIn(p.Payloads[i]); cert != nil {
+				out[cert.Subject.CommonName] = id.Identifier + " " + id.UUID
+			}
+		}
+		return out
+	}
+	other, own := issue(t, "other", newEC(), nil).cert, testChain().root
+	both, one := named(other, own), named(own)
+	require.Len(t, both, 3)
+	assert.Equal(t, both["root"], one["root"])
+}
+
 func TestRoundTrip(t *testing.T) {
 	r := recipe()
 	r.SignMessage, r.ExpirationDate = true, time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -260,7 +260,7 @@ func (a *app) command(ctx context.Context, id mdm.EnrollmentID, text string) (co
 	case "DeviceConfigured":
 		return command.DeviceConfigured{}, nil
 	case "Renew": // a new identity: the enrollment profile again, with a challenge for this device
-		data, err := a.signedEnrollment(ctx, mdm.PurposeRenew, id.Device)
+		data, err := a.renewal(ctx, id.Device)
 		return command.InstallProfile{Payload: data}, err
 	}
 	if strings.HasPrefix(text, "{") {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
@@ -43,7 +44,10 @@ type app struct {
 	signer  profile.CMSSigner
 	tls     tls.Certificate
 	mdm     *server.Server
-	apns    *mdmtest.APNs // nil: the real one, or none
+	ours    identity.Validator // of the identities of devices
+	makers  enroll.DeviceCA    // whose built-in certificates devices have; zero: Apple's
+	factory *mdmtest.BuiltInCA // of simulated devices
+	apns    *mdmtest.APNs      // nil: the real one, or none
 	topic   string
 	base    string // https URL of the device side, without a slash at the end
 
@@ -122,7 +126,11 @@ func (a *app) pusher(ctx context.Context, simulated bool) (push.Pusher, error) {
 	switch {
 	case simulated:
 		a.apns = mdmtest.NewAPNs()
-		var err error
+		factory, err := mdmtest.NewBuiltInCA(mdmtest.BuiltInOptions{})
+		if err != nil {
+			return nil, err
+		}
+		a.factory, a.makers.Issuers = factory, []*x509.Certificate{factory.Certificate}
 		if cert, err = mdmtest.NewPushCertificate(a.topic); err != nil {
 			return nil, err
 		}
@@ -148,21 +156,21 @@ func (a *app) pusher(ctx context.Context, simulated bool) (push.Pusher, error) {
 	return client, nil
 }
 
-func (a *app) wire(pusher push.Pusher) error {
-	validator, err := identity.IssuedBy(identity.IssuerConfig{Roots: a.pki.devices.Chain()})
-	if err != nil {
+func (a *app) wire(pusher push.Pusher) (err error) {
+	if a.ours, err = identity.IssuedBy(identity.IssuerConfig{Roots: a.pki.devices.Chain()}); err != nil {
 		return err
 	}
 	a.mdm, err = server.New(server.Config{
 		Stores:    a.stores,
 		Extractor: identity.TLS(),
-		Validator: validator,
+		Validator: a.ours,
 		Pusher:    pusher,
 		Logger:    a.log,
 		Clock:     a.now,
 		Expiry: []expiry.Source{
 			expiry.Chain(expiry.DeviceCA, "quick start", a.pki.devices.Chain()...),
 			expiry.TLS(a.base, func() (*tls.Certificate, error) { return &a.tls, nil }),
+			expiry.Dates(expiry.EnrollmentProfile, func(ctx context.Context) (map[string]time.Time, error) { return a.recipe(a.signer).Dates(ctx) }),
 		},
 		// The enrollment profile grants every right; so no command is refused for lack of one.
 		Checkin: checkin.Service{Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights }},
@@ -173,21 +181,33 @@ func (a *app) wire(pusher push.Pusher) error {
 func (a *app) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 
 // deviceHandler is what devices and their users see.
-func (a *app) deviceHandler() http.Handler {
+func (a *app) deviceHandler() (http.Handler, error) {
+	trust, err := a.trust()
+	if err != nil {
+		return nil, err
+	}
+	air := a.overTheAir(a.ours)
 	mux := http.NewServeMux()
 	mux.Handle("/mdm", a.mdm)
 	mux.Handle("/scep", &scep.Server{CA: a.pki.devices, Store: a.stores.SCEP, Logger: a.log})
 	mux.HandleFunc("GET /{$}", a.enrollPage)
-	mux.HandleFunc("GET /trust.mobileconfig", a.trustProfile)
-	mux.HandleFunc("GET /enroll.mobileconfig", a.enrollProfile)
+	mux.Handle("/trust.mobileconfig", trust)
+	mux.Handle(enroll.ServiceConfigPath, trust)
+	mux.Handle("/enroll.mobileconfig", a.enrollProfile())
+	mux.Handle("GET /ota.mobileconfig", air.Start())
+	mux.Handle("POST /ota", air.Continue())
 	mux.Handle("GET /static/", staticFiles())
-	return mux
+	return mux, nil
 }
 
 // Run serves until ctx ends.
 func (a *app) Run(ctx context.Context) error {
 	// Devices present their certificate on /mdm; browsers and SCEP have none. Who it is, is decided per request.
-	devices := httpServer(a.deviceHandler())
+	handler, err := a.deviceHandler()
+	if err != nil {
+		return err
+	}
+	devices := httpServer(handler)
 	devices.TLSConfig = &tls.Config{Certificates: []tls.Certificate{a.tls}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
 	admin := httpServer(a.adminHandler())
 	failed := make(chan error, 2)
@@ -195,7 +215,6 @@ func (a *app) Run(ctx context.Context) error {
 	group.Go(func() { failed <- devices.ServeTLS(a.devices, "", "") })
 	group.Go(func() { failed <- admin.Serve(a.admin) })
 	group.Go(func() { _ = a.mdm.Run(ctx) })
-	var err error
 	select {
 	case <-ctx.Done():
 		err = context.Cause(ctx)

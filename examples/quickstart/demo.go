@@ -66,7 +66,7 @@ type row struct {
 func newTour(a *app, out io.Writer) *tour {
 	t := &tour{app: a, out: out, started: time.Now(), macOff: func() {}}
 	device := func(name, product string, respond func(context.Context, mdmtest.Order) mdmtest.Answer) *mdmtest.Device {
-		return mdmtest.NewDevice(mdmtest.Config{Name: name, ProductName: product, APNs: a.apns, Respond: respond})
+		return mdmtest.NewDevice(mdmtest.Config{Name: name, ProductName: product, APNs: a.apns, Respond: respond, BuiltIn: a.factory})
 	}
 	t.phone = device("Ada's phone", "iPhone15,2", func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 		if o.RequestType == "SecurityInfo" {
@@ -94,9 +94,10 @@ func (t *tour) run(ctx context.Context) error {
 		name string
 		do   func(context.Context) error
 	}{
-		{"enroll three devices", t.enroll},
+		{"enroll three devices, one of them over the air", t.enroll},
 		{"DeviceInformation for all of them", t.information},
 		{"InstallProfile", t.installProfile},
+		{"a network with its passcode, encrypted for one device", t.encrypted},
 		{"NotNow, then success", t.notNow},
 		{"a command that a Mac does not have", t.refuse},
 		{"an Error", t.fail},

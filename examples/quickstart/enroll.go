@@ -5,86 +5,81 @@ import (
 	"net/http"
 
 	"github.com/gomdm/applemdm/mdm"
-	"github.com/gomdm/applemdm/mdm/scep"
+	"github.com/gomdm/applemdm/mdm/enroll"
+	"github.com/gomdm/applemdm/mdm/enroll/ota"
+	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/profile"
 )
 
 const profileIdentifier = "com.github.gomdm.applemdm.quickstart"
 
-// enrollment returns the recipe of an enrollment profile with a fresh challenge: for anybody, or as the renewal of a
-// device.
-func (a *app) enrollment(ctx context.Context, purpose mdm.Purpose, device string) (*profile.Profile, error) {
-	challenge, err := scep.NewChallenge(ctx, a.stores.SCEP, scep.Challenge{Purpose: purpose, Device: device})
-	if err != nil {
-		return nil, err
-	}
-	identity := &profile.SCEP{PayloadContent: profile.SCEPContent{
-		URL:       a.base + "/scep",
-		Subject:   [][][]string{{{"O", "applemdm quick start"}}},
-		Challenge: challenge,
-	}}
-	if purpose == mdm.PurposeRenew { // a payload that the device does not know yet makes it create a new key
-		identity.PayloadUUID = profile.UUID(profileIdentifier + string(challenge.Reveal()))
-	}
-	recipe := profile.Enrollment{
-		Identifier:   profileIdentifier,
-		DisplayName:  "applemdm quick start",
-		Organization: "applemdm",
-		Topic:        a.topic,
-		ServerURL:    a.base + "/mdm",
-		Identity:     identity,
-		Uses:         a.mdm.Uses(),
-	}
-	recipe.Roots = append(recipe.Roots, a.pki.server.Certificate)
-	return recipe.Profile()
+// scepContent is what every SCEP payload has.
+func (a *app) scepContent() profile.SCEPContent {
+	return profile.SCEPContent{URL: a.base + "/scep", Subject: [][][]string{{{"O", "applemdm quick start"}}}}
 }
 
-// signedEnrollment encodes and signs an enrollment profile.
-func (a *app) signedEnrollment(ctx context.Context, purpose mdm.Purpose, device string) ([]byte, error) {
-	p, err := a.enrollment(ctx, purpose, device)
-	if err != nil {
-		return nil, err
+// recipe makes enrollment profiles, for every way in and for renewals.
+func (a *app) recipe(signer profile.Signer) *enroll.Recipe {
+	r := &enroll.Recipe{
+		Enrollment: profile.Enrollment{
+			Identifier:   profileIdentifier,
+			DisplayName:  "applemdm quick start",
+			Organization: "applemdm",
+			Topic:        a.topic,
+			ServerURL:    a.base + "/mdm",
+			Uses:         a.mdm.Uses(),
+		},
+		Identities: enroll.SCEPIdentities{Content: a.scepContent(), Store: a.stores.SCEP},
+		Signer:     signer,
 	}
-	data, err := p.Encode()
-	if err != nil {
-		return nil, err
-	}
-	return a.signer.Sign(ctx, data)
+	r.Enrollment.Roots = append(r.Enrollment.Roots, a.pki.server.Certificate)
+	return r
 }
 
-// enrollProfile answers with an enrollment profile of its own for each download; ?signed=0 leaves the signature out.
-func (a *app) enrollProfile(w http.ResponseWriter, r *http.Request) {
-	p, err := a.enrollment(r.Context(), mdm.PurposeEnroll, "")
-	a.sendProfile(w, r, p, err, "enroll.mobileconfig")
+// renewal returns the profile that gives a device a new identity.
+func (a *app) renewal(ctx context.Context, device string) ([]byte, error) {
+	return a.recipe(a.signer).Bytes(ctx, enroll.For{Purpose: mdm.PurposeRenew, Device: device})
 }
 
-// trustProfile answers with the root certificate of this server's TLS, and nothing else.
-func (a *app) trustProfile(w http.ResponseWriter, r *http.Request) {
-	p := &profile.Profile{
-		Identifier:  profileIdentifier + ".trust",
-		DisplayName: "Trust for applemdm quick start",
-		Description: "Install this first, then trust the certificate under Settings, General, About, Certificate Trust Settings.",
-		Scope:       profile.ScopeSystem,
-		Payloads:    []profile.Payload{profile.NewCertificate(a.pki.server.Certificate)},
-	}
-	a.sendProfile(w, r, p, nil, "trust.mobileconfig")
+// enrollProfile answers with an enrollment profile of its own for each download; ?signed=0 leaves the signature out. In a
+// product a login comes first.
+func (a *app) enrollProfile() http.Handler {
+	signed := &enroll.Download{Profile: a.recipe(a.signer).Bytes, Login: enroll.Anybody, Logger: a.log}
+	plain := &enroll.Download{Profile: a.recipe(nil).Bytes, Login: enroll.Anybody, Logger: a.log}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("signed") == "0" {
+			plain.ServeHTTP(w, r)
+			return
+		}
+		signed.ServeHTTP(w, r)
+	})
 }
 
-func (a *app) sendProfile(w http.ResponseWriter, r *http.Request, p *profile.Profile, err error, name string) {
-	var data []byte
-	if err == nil {
-		data, err = p.Encode()
+// trust says what devices must trust: /MDMServiceConfig, for Apple Configurator, and the trust profile.
+func (a *app) trust() (http.Handler, error) {
+	c := enroll.ServiceConfig{
+		TrustProfileURL: a.base + "/trust.mobileconfig",
+		Identifier:      profileIdentifier + ".trust",
+		DisplayName:     "Trust for applemdm quick start",
+		Organization:    "applemdm",
 	}
-	// A trust profile cannot be verified before it is installed, so it is not signed.
-	if err == nil && name == "enroll.mobileconfig" && r.URL.Query().Get("signed") != "0" {
-		data, err = a.signer.Sign(r.Context(), data)
+	if a.options.tlsCert == "" { // else devices trust it already, or have to by other means
+		c.Anchors = append(c.Anchors, a.pki.server.Certificate)
 	}
-	if err != nil {
-		a.internal(w, r, err)
-		return
+	return c.Handler("")
+}
+
+// overTheAir enrolls by Apple's Profile Service: the device proves that it is one, and its last profile is encrypted to it.
+func (a *app) overTheAir(ours identity.Validator) *ota.Service {
+	recipe := a.recipe(nil) // the service signs
+	return &ota.Service{
+		Sessions: a.stores.Sessions, Ledger: a.stores.SCEP, Validator: ours, Signer: a.signer, Devices: a.makers,
+		URL: a.base + "/ota", SCEP: a.scepContent(), Identifier: profileIdentifier + ".ota",
+		DisplayName: "applemdm quick start", Organization: "applemdm", Logger: a.log,
+		Login: func(http.ResponseWriter, *http.Request) (string, bool) { return "anybody", true },
+		Final: func(ctx context.Context, s enroll.Session) (*profile.Profile, error) {
+			f := enroll.For{Tenant: s.Tenant, User: s.User, DeviceSerial: s.Device["SERIAL"], Sealed: true}
+			return recipe.Profile(ctx, f)
+		},
 	}
-	w.Header().Set("Content-Type", profile.ContentType)
-	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(data)
 }

@@ -163,6 +163,21 @@ func TestPagesAndProfiles(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, parsed.Profile.Payloads, 1)
 	assert.Equal(t, profile.TypeRootCertificate, parsed.Profile.Payloads[0].PayloadType())
+	res, body = get("/MDMServiceConfig")
+	assert.Equal(t, "application/json; charset=UTF8", res.Header.Get("Content-Type"))
+	assert.JSONEq(t, `{"trust_profile_url": "`+a.base+`/trust.mobileconfig"}`, string(body))
+}
+
+func TestOverTheAir(t *testing.T) {
+	a, _ := running(t)
+	d := mdmtest.NewDevice(mdmtest.Config{RootCAs: a.pki.roots(), APNs: a.apns, BuiltIn: a.factory})
+	require.NoError(t, d.EnrollOverTheAir(t.Context(), a.base+"/ota.mobileconfig"))
+	assert.True(t, d.Managed())
+	other, err := mdmtest.NewBuiltInCA(mdmtest.BuiltInOptions{})
+	require.NoError(t, err)
+	d = mdmtest.NewDevice(mdmtest.Config{RootCAs: a.pki.roots(), APNs: a.apns, BuiltIn: other})
+	require.Error(t, d.EnrollOverTheAir(t.Context(), a.base+"/ota.mobileconfig"), "somebody else made it")
+	assert.False(t, d.Managed())
 }
 
 func challengeIn(t *testing.T, data []byte) string {

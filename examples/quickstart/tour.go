@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/schema"
 	"github.com/gomdm/applemdm/profile"
+	"github.com/gomdm/applemdm/profile/lint"
 )
 
 func id(d *mdmtest.Device) mdm.EnrollmentID { return mdm.EnrollmentID{Device: d.ID()} }
@@ -23,14 +26,20 @@ func (t *tour) enroll(ctx context.Context) error {
 		if err := d.Trust(ctx, t.base+"/trust.mobileconfig"); err != nil {
 			return err
 		}
-		if err := d.Enroll(ctx, t.base+"/enroll.mobileconfig"); err != nil {
+		way := "enroll"
+		if d == t.tablet { // signed by the factory's certificate, and its profile is encrypted to it
+			way = "enroll over the air"
+			if err := d.EnrollOverTheAir(ctx, t.base+"/ota.mobileconfig"); err != nil {
+				return err
+			}
+		} else if err := d.Enroll(ctx, t.base+"/enroll.mobileconfig"); err != nil {
 			return err
 		}
 		e, err := t.stores.Roster.Enrollment(ctx, id(d))
 		if err != nil {
 			return err
 		}
-		t.check("enroll", d, "enrolled, generation 1", fmt.Sprintf("%s, generation %d", e.State, e.Generation))
+		t.check(way, d, "enrolled, generation 1", fmt.Sprintf("%s, generation %d", e.State, e.Generation))
 	}
 	return nil
 }
@@ -73,6 +82,40 @@ func (t *tour) installProfile(ctx context.Context) error {
 		return err
 	}
 	t.check("InstallProfile", t.phone, "acknowledged [com.example.restrictions]", fmt.Sprint(e.State, " ", t.phone.Profiles()))
+	return nil
+}
+
+// encrypted sends a network together with the passcode that it asks for, readable by the phone alone.
+func (t *tour) encrypted(ctx context.Context) error {
+	pair, err := profile.Pair(
+		&profile.Profile{Identifier: "com.example.office", DisplayName: "Passcode", Payloads: []profile.Payload{
+			&profile.Passcode{ForcePIN: new(true), MinLength: new(int64(6))},
+		}},
+		&profile.Profile{Identifier: "com.example.office", DisplayName: "Office Wi-Fi", Payloads: []profile.Payload{
+			&profile.WiFi{SSIDStr: new("Office"), EncryptionType: new(profile.WiFiEncryptionTypeWPA2), Password: mdm.SecretString("correct horse")},
+		}})
+	if err != nil {
+		return err
+	}
+	findings := lint.Linter{Encrypted: true}.Check(pair)
+	sealed, err := pair.Encrypt(t.phone.Certificate())
+	if err != nil {
+		return err
+	}
+	data, err := sealed.Encode()
+	if err != nil {
+		return err
+	}
+	if data, err = t.signer.Sign(ctx, data); err != nil {
+		return err
+	}
+	e, err := t.send(ctx, t.phone, command.InstallProfile{Payload: data})
+	if err != nil {
+		return err
+	}
+	t.check("a pair, encrypted", t.phone, "acknowledged, installed true, password on the way false, 0 findings", fmt.Sprintf(
+		"%s, installed %t, password on the way %t, %d findings", e.State, slices.Contains(t.phone.Profiles(), pair.Identifier),
+		bytes.Contains(data, []byte("correct horse")), len(findings)))
 	return nil
 }
 
@@ -168,7 +211,7 @@ func times(n int) string {
 
 func (t *tour) renew(ctx context.Context) error {
 	before := mdm.FingerprintOf(t.phone.Certificate())
-	data, err := t.signedEnrollment(ctx, mdm.PurposeRenew, t.phone.ID())
+	data, err := t.renewal(ctx, t.phone.ID())
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (s *Server) sweep(ctx context.Context) error {
 			s.log(ctx, slog.LevelWarn, "what is over was not all deleted", slog.Any("error", err))
 		case swept != storage.Swept{}:
 			s.log(ctx, slog.LevelInfo, "deleted what is over", slog.Int("commands", swept.Commands), slog.Int("events", swept.Events),
-				slog.Int("asides", swept.Asides), slog.Int("challenges", swept.Challenges), slog.Int("waves", swept.Waves), slog.Int("runs", swept.Runs), slog.Duration("took", s.cfg.Clock().Sub(began)))
+				slog.Int("asides", swept.Asides), slog.Int("challenges", swept.Challenges), slog.Int("waves", swept.Waves), slog.Int("sessions", swept.Sessions), slog.Int("runs", swept.Runs), slog.Duration("took", s.cfg.Clock().Sub(began)))
 		}
 	})
 }
