@@ -127,7 +127,7 @@ func (e *Engine) Consume(ctx context.Context, event mdm.Event) error {
 	}
 	now, woken := e.cfg.Clock(), false
 	err := e.cfg.Store.TellRuns(ctx, event.Enrollment, func(r *Run) bool {
-		heard := r.Hear(event, now)
+		heard := r.hear(e.kinds[r.Workflow], event, now)
 		woken = woken || heard
 		return heard
 	})

@@ -88,13 +88,16 @@ var ending = []mdm.EventType{mdm.EventAuthenticated, mdm.EventEnrolled, mdm.Even
 // maxMissed bounds what is remembered while a step is being taken. What comes after it wakes the run in any case.
 const maxMissed = 64
 
-// Hear tells r of an event of its enrollment and reports whether r is another now. Stores call it for every open run.
-func (r *Run) Hear(e mdm.Event, now time.Time) bool {
+// Hear tells r of an event of its enrollment and reports whether r is another now.
+func (r *Run) Hear(e mdm.Event, now time.Time) bool { return r.hear(nil, e, now) }
+
+// hear is Hear for an engine that knows the workflow; k is nil if it does not.
+func (r *Run) hear(k kind, e mdm.Event, now time.Time) bool {
 	if r.Status.Over() {
 		return false
 	}
 	if slices.Contains(ending, e.Type) && r.outlived(e) {
-		r.end(Canceled, "the enrollment ended", now)
+		r.outlive(k, e, now)
 		return true
 	}
 	if r.Status != Open {
@@ -120,6 +123,21 @@ func (r *Run) outlived(e mdm.Event) bool {
 		return e.Generation == 0 || e.Generation >= r.Generation
 	}
 	return e.Generation > r.Generation
+}
+
+// outlive ends r as its workflow wants it when the generation is over.
+func (r *Run) outlive(k kind, e mdm.Event, now time.Time) {
+	status, note := Canceled, ""
+	if k != nil {
+		status, note = k.outlived(r, e)
+	}
+	if status != Done && status != Failed {
+		status = Canceled
+	}
+	if note == "" {
+		note = "the enrollment ended"
+	}
+	r.end(status, clip(note), now)
 }
 
 func (r *Run) awaits(e mdm.Event) bool {

@@ -33,7 +33,7 @@ func (e *Engine) turn(ctx context.Context, r *Run) error {
 	}
 	written, settled := e.cfg.Store.SettleRun(context.WithoutCancel(ctx), r.ID, e.holder, func(r *Run, enrollment *mdm.Enrollment) Settlement {
 		if over(r, enrollment) {
-			r.end(Canceled, "the enrollment ended", now)
+			r.outlive(k, ended(r, enrollment, now), now)
 			return Settlement{}
 		}
 		if err != nil {
@@ -58,6 +58,24 @@ func (e *Engine) turn(ctx context.Context, r *Run) error {
 // over reports whether the generation of a run is over.
 func over(r *Run, e *mdm.Enrollment) bool {
 	return e == nil || e.State == mdm.Ended || e.Generation != r.Generation
+}
+
+// ended makes the event that tells, or will, how the generation of a run ended.
+func ended(r *Run, e *mdm.Enrollment, now time.Time) mdm.Event {
+	out := mdm.Event{Type: mdm.EventEnded, At: now, Enrollment: r.Enrollment, Generation: r.Generation}
+	switch {
+	case e == nil:
+	case e.State == mdm.Ended:
+		out.At, out.Generation, out.Reason = e.EndedAt, e.Generation, e.EndReason
+		if e.EndReason == "CheckOut" {
+			out.Type = mdm.EventCheckedOut
+		}
+	case e.State == mdm.Pending:
+		out.Type, out.At, out.Generation = mdm.EventAuthenticated, e.AuthenticatedAt, e.Generation
+	default:
+		out.Type, out.At, out.Generation = e.Arrival, e.EnrolledAt, e.Generation
+	}
+	return out
 }
 
 // storeError is a failure to read, which says nothing about the step.

@@ -42,6 +42,12 @@ type Workflow[S any] struct {
 	Start   func(context.Context, mdm.Event) (state S, key string, ok bool, err error)
 	Listens []mdm.EventType // what Start and [Next.On] want to hear of
 
+	// Outlived says how a run ends whose enrollment ended or began anew, and why: Done for a workflow that has just that for its
+	// purpose, as an erasure, if it has come to that step. Nil, or any status but Done and Failed: Canceled. The event tells what
+	// became of the enrollment: it checked out, was ended, or came with another generation. Outlived must be quick and have no
+	// effects, and may be called more than once.
+	Outlived func(r *Run, e mdm.Event) (s Status, note string)
+
 	Retry Retry
 }
 
@@ -105,12 +111,26 @@ type kind interface {
 	take(ctx context.Context, t *Turn) (Next, json.RawMessage, error)
 	retry() Retry
 	version() int
+	outlived(r *Run, e mdm.Event) (Status, string)
 }
 
 func (w *Workflow[S]) name() string             { return w.Name }
 func (w *Workflow[S]) listens() []mdm.EventType { return w.Listens }
 func (w *Workflow[S]) retry() Retry             { return w.Retry }
 func (w *Workflow[S]) version() int             { return w.Version }
+
+func (w *Workflow[S]) outlived(r *Run, e mdm.Event) (s Status, note string) {
+	if w.Outlived == nil {
+		return Canceled, ""
+	}
+	defer func() {
+		if p := recover(); p != nil { // it must not hold up the events of the enrollment
+			s, note = Canceled, fmt.Sprintf("the enrollment ended, and Outlived panicked: %v", p)
+		}
+	}()
+	c := r.Clone()
+	return w.Outlived(&c, e)
+}
 
 func (w *Workflow[S]) check() error {
 	switch {
