@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -38,8 +39,10 @@ type Engine struct {
 	cfg    Config
 	kinds  map[string]kind
 	names  []string
+	known  []Known
 	hears  map[mdm.EventType]bool
 	holder string
+	leases atomic.Int64 // how many were made, so that each has a holder of its own
 	wake   chan struct{}
 }
 
@@ -64,6 +67,7 @@ func New(cfg Config, workflows ...Any) (*Engine, error) {
 		}
 		e.kinds[w.name()] = w
 		e.names = append(e.names, w.name())
+		e.known = append(e.known, Known{w.name(), w.version()})
 		for _, list := range [][]mdm.EventType{w.listens(), final, ending} {
 			for _, kind := range list {
 				e.hears[kind] = true
@@ -113,48 +117,63 @@ func (e *Engine) Cancel(ctx context.Context, tenant, id, why string) (Run, error
 func (e *Engine) Resume(ctx context.Context, tenant, id string) (Run, error) {
 	now := e.cfg.Clock()
 	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) error {
-		r.Status, r.Attempts, r.Due = Open, 0, now
+		r.Status, r.Attempts, r.Due, r.MovedAt = Open, 0, now, now
 		return nil
 	})
 	e.Notify()
 	return r, err
 }
 
-// Consume implements event.Consumer: it starts the runs that an event begins, and wakes those that wait for it.
+// idle are the events of commands that wake no run unless a workflow listens to them. There are many.
+var idle = []mdm.EventType{mdm.EventCommandQueued, mdm.EventCommandSent, mdm.EventCommandNotNow}
+
+// Consume implements event.Consumer: it starts the runs that an event begins, and wakes those that wait for it, also runs of
+// workflows that this program does not know. It costs one query for an enrollment that has no run which the event is about.
 func (e *Engine) Consume(ctx context.Context, event mdm.Event) error {
-	if !e.hears[event.Type] {
+	if !e.hears[event.Type] && slices.Contains(idle, event.Type) {
 		return nil
 	}
+	if event.Enrollment.Device != "" { // else it is of a credential
+		if err := e.tell(ctx, event); err != nil {
+			return err
+		}
+	}
+	for _, name := range e.names {
+		if err := e.start(ctx, e.kinds[name], event); err != nil {
+			return fmt.Errorf("workflow: %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// tell tells the runs of an enrollment. Users end with their device, and no event of theirs tells of it.
+func (e *Engine) tell(ctx context.Context, event mdm.Event) error {
 	now, woken := e.cfg.Clock(), false
-	err := e.cfg.Store.TellRuns(ctx, event.Enrollment, func(r *Run) bool {
+	users := slices.Contains(ending, event.Type) && !event.Enrollment.IsUser()
+	err := e.cfg.Store.TellRuns(ctx, event.Enrollment, users, func(r *Run) bool {
 		heard := r.hear(e.kinds[r.Workflow], event, now)
 		woken = woken || heard
 		return heard
 	})
-	if err != nil {
-		return err
-	}
-	if woken {
+	if err == nil && woken {
 		e.Notify()
 	}
-	for _, name := range e.names {
-		k := e.kinds[name]
-		if !slices.Contains(k.listens(), event.Type) {
-			continue
-		}
-		r, ok, err := k.start(ctx, event)
-		if err != nil {
-			return fmt.Errorf("workflow: %s: %w", name, err)
-		}
-		if !ok {
-			continue
-		}
-		// An enrollment that ended meanwhile begins nothing.
-		if _, _, err := e.begin(ctx, r); err != nil && mdm.CodeOf(err) != mdm.Forbidden && mdm.CodeOf(err) != mdm.NotFound {
-			return err
-		}
+	return err
+}
+
+// start begins the run that an event begins. An enrollment that ended meanwhile begins nothing.
+func (e *Engine) start(ctx context.Context, k kind, event mdm.Event) error {
+	if !slices.Contains(k.listens(), event.Type) {
+		return nil
 	}
-	return nil
+	r, ok, err := k.start(ctx, event)
+	if err != nil || !ok {
+		return err
+	}
+	if _, _, err = e.begin(ctx, r); mdm.CodeOf(err) == mdm.Forbidden || mdm.CodeOf(err) == mdm.NotFound {
+		return nil
+	}
+	return err
 }
 
 // Notify makes Run look for due runs at once. It never blocks.
@@ -186,31 +205,24 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// Flush takes the steps that are due now, and those that follow at once, and returns. The error is the Store's; a step that
+// Flush takes the steps that are due now by Config.Clock, and those that become due at once by that, and returns when all are
+// taken; a test moves its clock and calls it. What events wake must be consumed before. The error is the Store's; a step that
 // fails is logged and due again.
 func (e *Engine) Flush(ctx context.Context) error {
-	workers, lease := e.cfg.Workers, e.lease()
+	workers := e.cfg.Workers
 	if workers <= 0 {
 		workers = 8
 	}
+	pool := &pool{free: make(chan struct{}, workers), ended: make(chan struct{}, 1)}
 	for {
-		runs, err := e.cfg.Store.LeaseRuns(ctx, e.names, e.holder, e.cfg.Clock(), lease, 4*workers)
-		if err != nil || len(runs) == 0 {
-			return err
-		}
-		limit := make(chan struct{}, workers)
-		errs := make([]error, len(runs))
-		var group sync.WaitGroup
+		holder := e.holder + "/" + strconv.FormatInt(e.leases.Add(1), 10)
+		before := pool.done()
+		runs, err := e.cfg.Store.LeaseRuns(ctx, e.known, holder, e.cfg.Clock(), e.lease(), 4*workers)
 		for i := range runs {
-			limit <- struct{}{}
-			group.Go(func() {
-				defer func() { <-limit }()
-				errs[i] = e.turn(ctx, &runs[i])
-			})
+			pool.run(func() error { return e.turn(ctx, &runs[i]) })
 		}
-		group.Wait()
-		if err := errors.Join(errs...); err != nil {
-			return err
+		if err = pool.failed(err); err != nil || len(runs) == 0 && !pool.wait(before) {
+			return errors.Join(err, pool.close())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -23,6 +24,32 @@ type Next struct {
 type send struct {
 	name  string
 	order command.Order
+}
+
+// check says what is wrong with a step's word to r, and with its state.
+func (n *Next) check(r *Run, state []byte) error {
+	names := make(map[string]bool, len(r.Sent))
+	for name := range r.Sent {
+		names[name] = true
+	}
+	for _, s := range n.sends {
+		names[s.name] = true
+	}
+	if len(names) > maxSent {
+		return fmt.Errorf("commands were sent by more than %d names; a name may be used again", maxSent)
+	}
+	if len(state) > MaxState {
+		return fmt.Errorf("the state has %d bytes, over the limit of %d", len(state), MaxState)
+	}
+	if n.end != 0 || n.moment || !n.due.IsZero() || len(n.waits.Events) > 0 {
+		return nil
+	}
+	for _, name := range n.waits.Answers {
+		if names[name] {
+			return nil
+		}
+	}
+	return fmt.Errorf("it waits for nothing that can happen: no event, no time, and no command that was sent")
 }
 
 // Go goes on with a step: at once, unless it is told to wait for something.
@@ -55,14 +82,16 @@ func (n Next) Drop(name string) Next {
 	return n
 }
 
-// Answered waits until one of these commands has a final state: an answer of the device, or its withdrawal, or its end.
+// Answered waits until one of these commands has a final state: an answer of the device, or its withdrawal, or its end. One that
+// the step saw in [Turn.Answers] already does not end the wait, unless there is nothing else to wait for.
 func (n Next) Answered(names ...string) Next {
 	n.waits.Answers = append(n.waits.Answers[:len(n.waits.Answers):len(n.waits.Answers)], names...)
 	n.moment = false
 	return n
 }
 
-// On waits for an event of the run's enrollment. The workflow must have listed it in [Workflow.Listens].
+// On waits for an event of the run's enrollment. The workflow must have listed it in [Workflow.Listens]. What came since the
+// step was due counts, too, so an event may be of a moment that the step has seen already.
 func (n Next) On(events ...mdm.EventType) Next {
 	n.waits.Events = append(n.waits.Events[:len(n.waits.Events):len(n.waits.Events)], events...)
 	n.moment = false

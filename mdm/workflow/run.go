@@ -27,7 +27,9 @@ type Run struct {
 	Sent   map[string]Sent // the commands of the run, by the names that its steps gave them
 	Waits  Waits
 	Signal *mdm.Event  // what woke it; nil: the time that it waited for
-	Missed []mdm.Event // what happened while a step was being taken
+	Woke   int64       // Seq of the event that woke it last: delivered again, it does not
+	Missed []mdm.Event // what happened since a step was due, and until it was taken: the next wait may be for that
+	More   bool        // there was more than Missed holds
 
 	Due      time.Time // when the next step is to be taken, whatever happens; zero: when it is told
 	Turns    int       // steps that were taken
@@ -85,7 +87,7 @@ var final = []mdm.EventType{mdm.EventCommandAcknowledged, mdm.EventCommandFailed
 // ending are the events after which the runs of a former generation are over.
 var ending = []mdm.EventType{mdm.EventAuthenticated, mdm.EventEnrolled, mdm.EventReenrolled, mdm.EventAfterWipe, mdm.EventCheckedOut, mdm.EventEnded}
 
-// maxMissed bounds what is remembered while a step is being taken. What comes after it wakes the run in any case.
+// maxMissed bounds what is remembered until a step has been taken. What comes after it ends the next wait in any case.
 const maxMissed = 64
 
 // Hear tells r of an event of its enrollment and reports whether r is another now.
@@ -93,28 +95,78 @@ func (r *Run) Hear(e mdm.Event, now time.Time) bool { return r.hear(nil, e, now)
 
 // hear is Hear for an engine that knows the workflow; k is nil if it does not.
 func (r *Run) hear(k kind, e mdm.Event, now time.Time) bool {
-	if r.Status.Over() {
+	idle := r.Status == Open && r.Holder == "" && r.Signal == nil && r.Attempts == 0
+	switch {
+	case r.Status.Over():
 		return false
-	}
-	if slices.Contains(ending, e.Type) && r.outlived(e) {
+	case slices.Contains(ending, e.Type) && r.outlived(e):
 		r.outlive(k, e, now)
 		return true
-	}
-	if r.Status != Open {
+	case e.Enrollment != r.Enrollment: // of its device
+		return false
+	case e.Seq != 0 && e.Seq == r.Woke:
+		return false
+	case idle && r.awaits(&e):
+		r.wake(&e, now)
+		return true
+	case idle && !r.dueAt(now):
 		return false
 	}
-	if now.Before(r.LeasedUntil) {
-		if len(r.Missed) > maxMissed || slices.ContainsFunc(r.Missed, func(m mdm.Event) bool { return m.Seq == e.Seq }) {
-			return false
-		}
+	return r.miss(k, e)
+}
+
+// dueAt reports whether a step is to be taken. What was due at once when r was written is due by every clock.
+func (r *Run) dueAt(now time.Time) bool {
+	return !r.Due.IsZero() && !(now.Before(r.Due) && r.MovedAt.Before(r.Due))
+}
+
+// miss remembers an event until it is known what r waits for next.
+func (r *Run) miss(k kind, e mdm.Event) bool {
+	switch {
+	case !r.concerns(k, &e), e.Seq != 0 && slices.ContainsFunc(r.Missed, func(m mdm.Event) bool { return m.Seq == e.Seq }):
+		return false
+	case len(r.Missed) < maxMissed:
 		r.Missed = append(r.Missed, e)
 		return true
+	case !r.More:
+		r.More = true
+		return true
 	}
-	if !r.awaits(e) {
+	return false
+}
+
+// concerns reports whether r may wait for e in one of its steps.
+func (r *Run) concerns(k kind, e *mdm.Event) bool {
+	if k == nil || slices.Contains(k.listens(), e.Type) || slices.Contains(r.Waits.Events, e.Type) {
+		return true
+	}
+	if !slices.Contains(final, e.Type) {
 		return false
 	}
-	r.wake(&e, now)
-	return true
+	for _, sent := range r.Sent {
+		if sent.UUID == e.CommandUUID {
+			return true
+		}
+	}
+	return false
+}
+
+// recall looks in what was missed for what r waits for now. What came behind that is kept for the waits to come.
+func (r *Run) recall(missed []mdm.Event, now time.Time) {
+	for i := range missed {
+		if r.awaits(&missed[i]) {
+			r.wake(&missed[i], now)
+			r.Missed = slices.Clone(missed[i+1:])
+			return
+		}
+	}
+	switch {
+	case r.dueAt(now):
+		r.Missed = missed
+	case r.More:
+		r.More = false
+		r.wake(nil, now)
+	}
 }
 
 // outlived reports whether the generation of r is over by e.
@@ -140,23 +192,26 @@ func (r *Run) outlive(k kind, e mdm.Event, now time.Time) {
 	r.end(status, clip(note), now)
 }
 
-func (r *Run) awaits(e mdm.Event) bool {
+func (r *Run) awaits(e *mdm.Event) bool {
 	if slices.Contains(r.Waits.Events, e.Type) {
 		return true
 	}
 	return slices.Contains(final, e.Type) && slices.ContainsFunc(r.Waits.Answers, func(name string) bool { return r.Sent[name].UUID == e.CommandUUID })
 }
 
-// wake makes the next step due.
+// wake makes the next step due, by an event or, if e is nil, because there is nothing to wait for.
 func (r *Run) wake(e *mdm.Event, now time.Time) {
 	if r.Due.IsZero() || now.Before(r.Due) {
-		r.Due, r.Signal = now, e
+		r.Due = now
+	}
+	if e != nil {
+		r.Signal, r.Woke = e, e.Seq
 	}
 }
 
 func (r *Run) end(s Status, note string, now time.Time) {
 	r.Status, r.Note, r.EndedAt, r.MovedAt = s, note, now, now
-	r.Due, r.Waits, r.Signal, r.Missed, r.Holder, r.LeasedUntil = time.Time{}, Waits{}, nil, nil, "", time.Time{}
+	r.Due, r.Waits, r.Signal, r.Missed, r.More, r.Holder, r.LeasedUntil = time.Time{}, Waits{}, nil, nil, false, "", time.Time{}
 }
 
 // Lease gives r to a holder if a step of it is due and nobody else has it. Stores call it for runs that are due.
@@ -227,4 +282,5 @@ func (r Run) Begun(e *mdm.Enrollment) (Run, error) {
 const (
 	MaxState = 1 << 20
 	maxKey   = 255
+	maxSent  = 256 // names of commands of one run
 )

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -31,10 +32,11 @@ type Store interface {
 	// NotFound error if the enrollment is unknown and a Forbidden one if it is not Enrolled; the run gets its generation.
 	BeginRun(ctx context.Context, r Run) (Run, bool, error)
 	// TellRuns calls hear for every run of an enrollment that is not over, and writes those of which it returns true, in one
-	// transaction.
-	TellRuns(ctx context.Context, id mdm.EnrollmentID, hear func(*Run) bool) error
-	// LeaseRuns gives up to max runs of these workflows to a holder whose step is due, as [Run.Lease] does.
-	LeaseRuns(ctx context.Context, workflows []string, holder string, now time.Time, d time.Duration, max int) ([]Run, error)
+	// transaction. With users it does so for the runs of a device's users, too. It may ask hear first without a transaction.
+	TellRuns(ctx context.Context, id mdm.EnrollmentID, users bool, hear func(*Run) bool) error
+	// LeaseRuns gives up to max runs of these workflows to a holder whose step is due, as [Run.Lease] does: a [Fair] selection,
+	// sorted as that. It gives no run of a newer version. A holder is another one each time.
+	LeaseRuns(ctx context.Context, known []Known, holder string, now time.Time, d time.Duration, max int) ([]Run, error)
 	// SettleRun writes what came of a step, in one transaction: it loads the run, returns ErrLost if the holder has it no
 	// longer, and calls settle with it and with the enrollment, nil if there is none. Then it enqueues and withdraws what
 	// settle returns, and tells it of refusals ([Settlement.Refused]), and writes the run and an event if its status is
@@ -49,6 +51,31 @@ type Store interface {
 	Runs(ctx context.Context, q Query) iter.Seq2[Run, error]
 	// CountRuns counts the runs of a tenant by workflow, status and step.
 	CountRuns(ctx context.Context, tenant, workflow string) ([]Count, error)
+}
+
+// Known is a workflow that a program knows, and the newest version of its state.
+type Known struct {
+	Workflow string
+	Version  int
+}
+
+// Due is a run that may be leased.
+type Due struct {
+	ID, Workflow string
+	At           time.Time
+}
+
+// Fair selects at most max of the runs that are due: what is due longest comes first, but workflows take turns, so that none
+// waits for the many runs of another. Stores give it at least max of each workflow, if there are so many.
+func Fair(due []Due, max int) []Due {
+	slices.SortFunc(due, func(a, b Due) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
+	place, places := map[string]int{}, make(map[string]int, len(due))
+	for _, d := range due {
+		places[d.ID] = place[d.Workflow]
+		place[d.Workflow]++
+	}
+	slices.SortStableFunc(due, func(a, b Due) int { return cmp.Compare(places[a.ID], places[b.ID]) })
+	return due[:min(max, len(due))]
 }
 
 // Settlement is what a step asks of the queue.

@@ -19,30 +19,24 @@ import (
 // turn takes one step of a run that is leased.
 func (e *Engine) turn(ctx context.Context, r *Run) error {
 	k := e.kinds[r.Workflow]
-	if r.Version > k.version() { // a newer program began it; its lease ends, and that one goes on
+	if r.LeasedUntil.Sub(e.cfg.Clock()) < e.lease()/2 { // it waited too long for a worker; its lease ends, and somebody takes it
 		return nil
 	}
-	next, state, err := e.take(ctx, k, r)
+	t := &Turn{Run: r, Now: e.cfg.Clock()}
+	next, state, err := e.take(ctx, k, t)
 	if ctx.Err() != nil {
 		return ctx.Err() // the lease ends, and somebody takes the step again
 	}
-	now := e.cfg.Clock()
 	var unsure *storeError
 	if errors.As(err, &unsure) {
 		return unsure.error // nothing is known of the step
 	}
-	written, settled := e.cfg.Store.SettleRun(context.WithoutCancel(ctx), r.ID, e.holder, func(r *Run, enrollment *mdm.Enrollment) Settlement {
-		if over(r, enrollment) {
-			r.outlive(k, ended(r, enrollment, now), now)
-			return Settlement{}
-		}
-		if err != nil {
-			r.fail(err, k.retry(), now)
-			return Settlement{}
-		}
-		r.Version = k.version()
-		return r.settle(next, state, now)
-	})
+	written, settled := e.settle(ctx, k, t, next, state, err)
+	if err == nil && settled != nil && !errors.Is(settled, ErrLost) && mdm.CodeOf(settled) != mdm.Unavailable {
+		// What the step wants cannot be written. It would be the same the next time, so that counts as a failure of the step.
+		err = settled
+		written, settled = e.settle(ctx, k, t, next, state, err)
+	}
 	switch {
 	case errors.Is(settled, ErrLost):
 		return nil
@@ -53,6 +47,28 @@ func (e *Engine) turn(ctx context.Context, r *Run) error {
 			slog.String("enrollment", r.Enrollment.String()), slog.Int("attempts", written.Attempts), slog.Bool("aside", written.Status == Aside), slog.Any("error", err))
 	}
 	return nil
+}
+
+// settle writes what came of a step: what it said, or that it failed.
+func (e *Engine) settle(ctx context.Context, k kind, t *Turn, next Next, state json.RawMessage, failed error) (out Run, err error) {
+	defer func() {
+		if p := recover(); p != nil { // a command of the step's that cannot be encoded
+			err = fmt.Errorf("workflow: writing what the step said panicked: %v", p)
+		}
+	}()
+	now := e.cfg.Clock()
+	return e.cfg.Store.SettleRun(context.WithoutCancel(ctx), t.Run.ID, t.Run.Holder, func(r *Run, enrollment *mdm.Enrollment) Settlement {
+		if over(r, enrollment) {
+			r.outlive(k, ended(r, enrollment, now), now)
+			return Settlement{}
+		}
+		if failed != nil {
+			r.fail(failed, k.retry(), now)
+			return Settlement{}
+		}
+		r.Version = k.version()
+		return r.settle(next, state, t.Answers, now)
+	})
 }
 
 // over reports whether the generation of a run is over.
@@ -82,8 +98,8 @@ func ended(r *Run, e *mdm.Enrollment, now time.Time) mdm.Event {
 type storeError struct{ error }
 
 // take asks the workflow.
-func (e *Engine) take(ctx context.Context, k kind, r *Run) (next Next, state json.RawMessage, err error) {
-	t := &Turn{Run: r, Now: e.cfg.Clock()}
+func (e *Engine) take(ctx context.Context, k kind, t *Turn) (next Next, state json.RawMessage, err error) {
+	r := t.Run
 	if t.Enrollment, err = e.cfg.Roster.Enrollment(ctx, r.Enrollment); err != nil && mdm.CodeOf(err) != mdm.NotFound {
 		return Next{}, nil, &storeError{err}
 	}
@@ -147,41 +163,45 @@ func clip(s string) string {
 	return s
 }
 
-// settle applies what a step said.
-func (r *Run) settle(n Next, state json.RawMessage, now time.Time) Settlement {
+// settle applies what a step said, which was told of these answers.
+func (r *Run) settle(n Next, state json.RawMessage, answers map[string]command.Entry, now time.Time) Settlement {
 	missed := r.Missed
 	r.release()
-	r.Turns, r.Attempts, r.Error, r.MovedAt, r.State, r.Signal, r.Missed = r.Turns+1, 0, "", now, state, nil, nil
+	r.Attempts, r.Error, r.MovedAt, r.State, r.Signal, r.Missed = 0, "", now, state, nil, nil
 	if n.note != "" {
 		r.Note = clip(n.note)
 	}
 	s := Settlement{Drops: r.drops(n.drops)}
-	if n.end != 0 {
-		r.end(n.end, r.Note, now)
-	} else {
-		r.Step, r.Waits, r.Due = n.step, n.waits, n.due
-		if n.moment {
-			r.Due = now
-		}
-	}
 	for _, send := range n.sends {
 		s.Orders = append(s.Orders, r.order(send))
 	}
+	r.Turns++
 	s.Refused = func(uuid string, err error) { r.refused(uuid, err, now) }
-	for i := range missed {
-		if r.Status == Open && r.awaits(missed[i]) {
-			r.wake(&missed[i], now)
+	if n.end != 0 {
+		r.end(n.end, r.Note, now)
+		return s
+	}
+	r.Step, r.Waits, r.Due = n.step, n.waits, n.due
+	if n.moment || r.stuck(answers) {
+		r.Due = now
+	}
+	r.recall(missed, now)
+	return s
+}
+
+// stuck reports whether nothing would ever wake r: it waits for answers alone, and all of them were there already.
+func (r *Run) stuck(answers map[string]command.Entry) bool {
+	for _, name := range r.Waits.Answers {
+		if sent := r.Sent[name]; sent.Refused == "" && answers[name].UUID != sent.UUID {
+			return false
 		}
 	}
-	if len(missed) > maxMissed && r.Status == Open {
-		r.wake(nil, now)
-	}
-	return s
+	return r.Due.IsZero() && len(r.Waits.Events) == 0
 }
 
 func (r *Run) drops(names []string) []string {
 	var uuids []string
-	for _, name := range names {
+	for _, name := range names { // before anything is sent by the same name
 		if sent, ok := r.Sent[name]; ok && sent.Refused == "" {
 			uuids = append(uuids, sent.UUID)
 		}

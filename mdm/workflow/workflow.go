@@ -170,7 +170,7 @@ func (w *Workflow[S]) start(ctx context.Context, e mdm.Event) (Run, bool, error)
 		return Run{}, false, err
 	}
 	r, err := w.run(state)
-	r.ID, r.Enrollment, r.Key = eventID(w.Name, e), e.Enrollment, key
+	r.ID, r.Enrollment, r.Key, r.Woke = eventID(w.Name, e), e.Enrollment, key, e.Seq
 	return r, true, err
 }
 
@@ -212,6 +212,9 @@ func (w *Workflow[S]) take(ctx context.Context, t *Turn) (Next, json.RawMessage,
 		return Next{}, nil, fmt.Errorf("%s goes on with a step %q that it does not have", w.Name, next.step)
 	}
 	data, err := json.Marshal(state)
+	if err == nil {
+		err = next.check(t.Run, data)
+	}
 	return next, data, err
 }
 

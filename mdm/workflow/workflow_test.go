@@ -234,7 +234,7 @@ func TestAStepThatIsRepeatedSendsTheSame(t *testing.T) {
 		}}})
 	b.begin("w", 0)
 	// Its process dies in the middle of the step: another one has taken it, and is never heard of again.
-	_, err := b.stores.Runs.LeaseRuns(t.Context(), []string{"w"}, "dead", b.now, time.Minute, 1)
+	_, err := b.stores.Runs.LeaseRuns(t.Context(), []workflow.Known{{Workflow: "w"}}, "dead", b.now, time.Minute, 1)
 	require.NoError(t, err)
 	b.flush()
 	assert.Zero(t, taken)

@@ -73,9 +73,15 @@ func (db *DB) changeRun(before, r *workflow.Run) {
 }
 
 // TellRuns implements [workflow.Store].
-func (db *DB) TellRuns(ctx context.Context, id mdm.EnrollmentID, hear func(*workflow.Run) bool) error {
+func (db *DB) TellRuns(ctx context.Context, id mdm.EnrollmentID, users bool, hear func(*workflow.Run) bool) error {
 	return db.tx(ctx, func() error {
-		for _, known := range db.runsOf(id) {
+		told := db.runsOf(id)
+		if users {
+			for _, user := range db.users[id] {
+				told = append(told, db.runsOf(user)...)
+			}
+		}
+		for _, known := range told {
 			if r := known.Clone(); hear(&r) {
 				db.changeRun(known, &r)
 			}
@@ -85,20 +91,23 @@ func (db *DB) TellRuns(ctx context.Context, id mdm.EnrollmentID, hear func(*work
 }
 
 // LeaseRuns implements [workflow.Store].
-func (db *DB) LeaseRuns(ctx context.Context, workflows []string, holder string, now time.Time, d time.Duration, max int) (out []workflow.Run, err error) {
+func (db *DB) LeaseRuns(ctx context.Context, known []workflow.Known, holder string, now time.Time, d time.Duration, max int) (out []workflow.Run, err error) {
 	err = db.tx(ctx, func() error {
-		var due []*workflow.Run
+		var due []workflow.Due
 		for _, ids := range db.living {
 			for id := range ids {
-				if r := db.runs[id].Clone(); slices.Contains(workflows, r.Workflow) && r.Lease(holder, now, d) {
-					due = append(due, &r)
+				r := *db.runs[id]
+				knows := func(k workflow.Known) bool { return k.Workflow == r.Workflow && k.Version >= r.Version }
+				if slices.ContainsFunc(known, knows) && r.Lease(holder, now, d) {
+					due = append(due, workflow.Due{ID: id, Workflow: r.Workflow, At: r.Due})
 				}
 			}
 		}
-		slices.SortFunc(due, func(a, b *workflow.Run) int { return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID)) })
-		for _, r := range due[:min(max, len(due))] {
-			db.writeRun(*r)
-			out = append(out, r.Clone())
+		for _, selected := range workflow.Fair(due, max) {
+			r := db.runs[selected.ID].Clone()
+			r.Lease(holder, now, d)
+			db.writeRun(r)
+			out = append(out, r)
 		}
 		return nil
 	})

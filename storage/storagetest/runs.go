@@ -89,7 +89,11 @@ func (w *world) leaseRuns(holder string, at time.Time, workflows ...string) []wo
 	if workflows == nil {
 		workflows = []string{"test"}
 	}
-	runs, err := w.Runs.LeaseRuns(w.Context(), workflows, holder, at, time.Minute, 10)
+	var known []workflow.Known
+	for _, name := range workflows {
+		known = append(known, workflow.Known{Workflow: name, Version: 1})
+	}
+	runs, err := w.Runs.LeaseRuns(w.Context(), known, holder, at, time.Minute, 10)
 	require.NoError(w, err)
 	return runs
 }
@@ -360,7 +364,8 @@ func runWoken(w *world) {
 	require.NoError(w, err)
 	tell := func(e mdm.Event) {
 		w.Helper()
-		require.NoError(w, w.Runs.TellRuns(w.Context(), d.id, func(r *workflow.Run) bool { return r.Hear(e, at) }))
+		e.Enrollment = d.id
+		require.NoError(w, w.Runs.TellRuns(w.Context(), d.id, false, func(r *workflow.Run) bool { return r.Hear(e, at) }))
 	}
 	tell(mdm.Event{Seq: 1, Type: mdm.EventCommandAcknowledged, CommandUUID: "another"})
 	tell(mdm.Event{Seq: 2, Type: mdm.EventQuiet})

@@ -1,7 +1,7 @@
 package sqlstore
 
 import (
-	"strings"
+	"fmt"
 
 	"github.com/gomdm/applemdm/mdm"
 )
@@ -33,7 +33,7 @@ func Statements(d *Dialect) []*Call {
 	now := int64(1)
 	return append(out, &Call{Text: d.text(missed), Args: numbers(args)}, &Call{Text: d.text(dueQuery), Args: []any{now, now, int64(10)}},
 		&Call{Text: d.text(lookQuery), Args: []any{now, now, int64(10)}}, &Call{Text: d.text(runsOf), Args: []any{"x", "x", "x"}},
-		&Call{Text: d.text(strings.Replace(dueRuns, "%s", "?", 1)), Args: []any{now, now, "x", int64(10)}},
+		&Call{Text: d.text(runsOfAll), Args: []any{"x", "x"}}, &Call{Text: d.text(fmt.Sprintf(dueRuns, 0)), Args: []any{"x", now, now, int64(10)}},
 		&Call{Text: d.text(lockSession), Args: []any{"x"}},
 		&Call{Text: d.text(endedSessions), Args: []any{now, int64(10)}})
 }

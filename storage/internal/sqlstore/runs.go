@@ -1,11 +1,14 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,12 +59,12 @@ func slot(r *workflow.Run) []byte {
 	return sum[:]
 }
 
-// due is when a run is to be leased.
+// due is when a run is to be leased, again if somebody has it.
 func due(r *workflow.Run) int64 {
 	if r.Status != workflow.Open || r.Due.IsZero() {
 		return math.MaxInt64
 	}
-	return micros(r.Due)
+	return max(micros(r.Due), micros(r.LeasedUntil))
 }
 
 // BeginRun implements workflow.Store.
@@ -101,9 +104,9 @@ func (t *tx) newRun(enrollment int64, r *workflow.Run) error {
 	if err != nil {
 		return err
 	}
-	t.exec(&turn{}, `INSERT INTO mdm_runs (id, enrollment, tenant, workflow, status, step, slot, ended, due, leased, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?)`,
-		r.ID, enrollment, r.Enrollment.Tenant, r.Workflow, int64(r.Status), r.Step, slot(r), due(r), string(body))
+	t.exec(&turn{}, `INSERT INTO mdm_runs (id, enrollment, tenant, workflow, version, status, step, slot, ended, due, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`,
+		r.ID, enrollment, r.Enrollment.Tenant, r.Workflow, int64(r.Version), int64(r.Status), r.Step, slot(r), due(r), string(body))
 	return t.record(&turn{}, r.Event(mdm.EventWorkflowBegun, r.BegunAt))
 }
 
@@ -113,32 +116,41 @@ func (t *tx) writeRun(r *workflow.Run, before workflow.Status) error {
 	if err != nil {
 		return err
 	}
-	t.exec(&turn{}, "UPDATE mdm_runs SET status = ?, step = ?, slot = ?, ended = ?, due = ?, leased = ?, body = ? WHERE id = ?",
-		int64(r.Status), r.Step, slot(r), micros(r.EndedAt), due(r), micros(r.LeasedUntil), string(body), r.ID)
+	t.exec(&turn{}, "UPDATE mdm_runs SET version = ?, status = ?, step = ?, slot = ?, ended = ?, due = ?, body = ? WHERE id = ?",
+		int64(r.Version), int64(r.Status), r.Step, slot(r), micros(r.EndedAt), due(r), string(body), r.ID)
 	if kind := r.Turned(before); kind != "" {
 		return t.record(&turn{}, r.Event(kind, r.MovedAt))
 	}
 	return nil
 }
 
-// runsOf selects the runs of an enrollment that are not over.
-const runsOf = selectRun + "JOIN mdm_enrollments e ON e.id = r.enrollment WHERE e.tenant = ? AND e.device = ? AND e.usr = ? AND r.ended = 0"
+// The runs of an enrollment, or of a device and its users, that are not over.
+const (
+	runsOfAll = selectRun + "JOIN mdm_enrollments e ON e.id = r.enrollment WHERE e.tenant = ? AND e.device = ? AND r.ended = 0"
+	runsOf    = runsOfAll + " AND e.usr = ?"
+)
 
-// TellRuns implements workflow.Store. Most enrollments have no run, which is found out without a transaction. A run that is begun
-// meanwhile looks at what is known itself.
-func (db *DB) TellRuns(ctx context.Context, id mdm.EnrollmentID, hear func(*workflow.Run) bool) error {
-	found, err := runs(ctx, snapshot{db}, runsOf, id.Tenant, id.Device, id.User)
+// TellRuns implements workflow.Store. Most events are about no run, which is found out without a transaction: a run that is
+// begun or leased meanwhile looks at what is known itself.
+func (db *DB) TellRuns(ctx context.Context, id mdm.EnrollmentID, users bool, hear func(*workflow.Run) bool) error {
+	query, args := runsOf, []any{id.Tenant, id.Device, id.User}
+	if users {
+		query, args = runsOfAll, args[:2]
+	}
+	found, err := runs(ctx, snapshot{db}, query, args...)
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
+	var ids []string
+	for i := range found {
+		if hear(&found[i]) {
+			ids = append(ids, found[i].ID)
+		}
+	}
+	if len(ids) == 0 {
 		return nil
 	}
 	return db.update(ctx, func(t *tx) error {
-		ids := make([]string, len(found))
-		for i := range found {
-			ids[i] = found[i].ID
-		}
 		found, err := runs(ctx, t, selectRun+"WHERE r.id IN ("+marks(len(ids))+") AND r.ended = 0 ORDER BY r.id {lock}", list(ids)...)
 		for i := range found {
 			r := &found[i]
@@ -151,24 +163,54 @@ func (db *DB) TellRuns(ctx context.Context, id mdm.EnrollmentID, hear func(*work
 	})
 }
 
-// dueRuns selects runs to be leased; %s are the workflows.
-const dueRuns = selectRun + "WHERE r.due <= ? AND r.leased <= ? AND r.workflow IN (%s) ORDER BY r.due, r.id LIMIT ?"
+// dueRuns selects runs of a workflow to be leased; %d numbers the workflows.
+const dueRuns = `SELECT * FROM (SELECT r.id, r.workflow, r.due FROM mdm_runs r WHERE r.workflow = ? AND r.due <= ? AND r.version <= ? ORDER BY r.due LIMIT ?) q%d`
+
+// due returns what may be leased now, without a transaction.
+func (db *DB) due(ctx context.Context, known []workflow.Known, now time.Time, most int) (out []workflow.Due, err error) {
+	parts := make([]string, len(known))
+	var args []any
+	for i, k := range known {
+		parts[i] = fmt.Sprintf(dueRuns, i)
+		args = append(args, k.Workflow, micros(now), k.Version, most)
+	}
+	err = snapshot{db}.query(ctx, strings.Join(parts, " UNION ALL "), args, func(scan func(...any) error) error {
+		var d workflow.Due
+		var at int64
+		err := scan(&d.ID, &d.Workflow, &at)
+		d.At = fromMicros(at)
+		out = append(out, d)
+		return err
+	})
+	return workflow.Fair(out, most), err
+}
+
+// leaseTries is how often LeaseRuns looks anew if others have taken all that it found.
+const leaseTries = 3
 
 // LeaseRuns implements workflow.Store. Looking costs no transaction.
-func (db *DB) LeaseRuns(ctx context.Context, workflows []string, holder string, now time.Time, d time.Duration, max int) ([]workflow.Run, error) {
-	if len(workflows) == 0 || max <= 0 {
-		return nil, nil
+func (db *DB) LeaseRuns(ctx context.Context, known []workflow.Known, holder string, now time.Time, d time.Duration, max int) (out []workflow.Run, err error) {
+	for n := 0; len(known) > 0 && max > 0 && len(out) == 0 && n < leaseTries; n++ {
+		due, err := db.due(ctx, known, now, max)
+		if err != nil || len(due) == 0 {
+			return nil, err
+		}
+		if out, err = db.lease(ctx, due, holder, now, d); err != nil {
+			return nil, err
+		}
 	}
-	query := strings.Replace(dueRuns, "%s", marks(len(workflows)), 1)
-	args := append([]any{micros(now), micros(now)}, list(workflows)...)
-	found, err := runs(ctx, snapshot{db}, query, append(args, 1)...)
-	if err != nil || len(found) == 0 {
-		return nil, err
+	return out, nil
+}
+
+// lease leases what of due nobody else has.
+func (db *DB) lease(ctx context.Context, due []workflow.Due, holder string, now time.Time, d time.Duration) (out []workflow.Run, err error) {
+	ids, place := make([]string, len(due)), map[string]int{}
+	for i := range due {
+		ids[i], place[due[i].ID] = due[i].ID, i
 	}
-	var out []workflow.Run
 	err = db.update(ctx, func(t *tx) error {
 		out = nil
-		found, err := runs(ctx, t, query+" {skip r}", append(args, max)...)
+		found, err := runs(ctx, t, selectRun+"WHERE r.id IN ("+marks(len(ids))+") ORDER BY r.id {skip r}", list(ids)...)
 		for i := range found {
 			r := &found[i]
 			if err == nil && r.Lease(holder, now, d) {
@@ -178,10 +220,8 @@ func (db *DB) LeaseRuns(ctx context.Context, workflows []string, holder string, 
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	slices.SortFunc(out, func(a, b workflow.Run) int { return cmp.Compare(place[a.ID], place[b.ID]) })
+	return out, err
 }
 
 // SettleRun implements workflow.Store.
