@@ -136,6 +136,12 @@ func TestKilledWave(t *testing.T) {
 	dbtest.KilledWave(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
 }
 
+func TestChaos(t *testing.T) {
+	x := newDatabases(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.Chaos(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores(), 300, 4)
+}
+
 func (x *databases) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

@@ -148,6 +148,12 @@ func TestKilledWave(t *testing.T) {
 	dbtest.KilledWave(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
 }
 
+func TestChaos(t *testing.T) {
+	x := newSchemas(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.Chaos(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores(), 1000, 6)
+}
+
 func (x *schemas) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

@@ -305,6 +305,11 @@ func TestKilledWave(t *testing.T) {
 	dbtest.KilledWave(t, path, open(t, path).Stores())
 }
 
+func TestChaos(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	dbtest.Chaos(t, path, open(t, path).Stores(), 300, 4)
+}
+
 func schemaOf(t *testing.T) dbtest.Schema {
 	path := filepath.Join(t.TempDir(), "mdm.db")
 	return dbtest.Schema{

@@ -49,6 +49,8 @@ func Main(m *testing.M, open func(dsn string) (storage.Stores, error)) {
 			err = workForMany(stores)
 		case "wave":
 			err = workOnWave(stores)
+		case "runs":
+			err = workOnRuns(stores)
 		default:
 			err = work(stores)
 		}
