@@ -148,6 +148,11 @@ func TestKilledWave(t *testing.T) {
 	dbtest.KilledWave(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
 }
 
+func TestStepBudget(t *testing.T) {
+	db := newSchemas(t).open(t, t.Name())
+	dbtest.StepBudget(t, db.Stores(), db.Statements, 5, 10)
+}
+
 func TestChaos(t *testing.T) {
 	x := newSchemas(t)
 	x.sealer = dbtest.Sealer()

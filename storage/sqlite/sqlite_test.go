@@ -305,6 +305,11 @@ func TestKilledWave(t *testing.T) {
 	dbtest.KilledWave(t, path, open(t, path).Stores())
 }
 
+func TestStepBudget(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "mdm.db"))
+	dbtest.StepBudget(t, db.Stores(), db.Statements, 5, 9)
+}
+
 func TestChaos(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mdm.db")
 	dbtest.Chaos(t, path, open(t, path).Stores(), 300, 4)

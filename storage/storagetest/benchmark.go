@@ -24,6 +24,9 @@ func Benchmark(b *testing.B, open Opener) {
 		b.Run(fmt.Sprintf("enqueue/targets=%d", targets), func(b *testing.B) { benchmarkEnqueue(b, open, targets) })
 	}
 	b.Run("tokenupdate", func(b *testing.B) { benchmarkTokenUpdate(b, open) })
+	for _, waiting := range []int{0, 2000} {
+		b.Run(fmt.Sprintf("steps/waiting=%d", waiting), func(b *testing.B) { benchmarkSteps(b, open, waiting) })
+	}
 	b.Run("parallel", func(b *testing.B) { benchmarkParallel(b, open) })
 }
 
