@@ -4,7 +4,8 @@
 //	http.Handle("/v1/", h)
 //
 // It lists enrollments and their commands, queues commands (as raw property lists or as JSON, for one device or for all),
-// cancels them, wakes devices, keeps push certificates, and lists what expires. GET /v1/openapi.json describes it all, without a token.
+// cancels them, wakes devices, keeps push certificates, lists what expires, and shows how workflows stand. GET /v1/openapi.json
+// describes it all, without a token.
 //
 // Lists are paged by key: an answer with more behind it has a next, which is the after of the next request. What goes
 // wrong is answered as {"error": {"code", "message"}}; a fault of the server's own says no more than that it is one, and is
@@ -25,6 +26,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/storage"
 )
 
@@ -45,6 +47,12 @@ type Config struct {
 	End func(ctx context.Context, id mdm.EnrollmentID, reason string) error
 
 	Expiry Calendar // of the credentials that expire; nil: not offered
+
+	// Workflows is the engine, as server.Server.Workflows returns it: runs can be canceled and resumed. Nil: they can only be
+	// looked at, if there is Stores.Runs. MayBegin names the workflows that can be begun; each begins with the zero value of its
+	// state.
+	Workflows *workflow.Engine
+	MayBegin  []string
 
 	Logger *slog.Logger // failures of the server's own; nil: nothing is logged
 }
@@ -72,6 +80,9 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	if len(cfg.Tokens) == 0 && cfg.Authorize == nil {
 		return nil, errors.New("api: Config.Tokens or Authorize is required")
+	}
+	if len(cfg.MayBegin) > 0 && (cfg.Workflows == nil || cfg.Stores.Runs == nil) {
+		return nil, errors.New("api: Config.MayBegin needs Workflows and Stores.Runs")
 	}
 	for _, t := range cfg.Tokens {
 		if len(t.Reveal()) < MinToken {
@@ -120,6 +131,13 @@ func (a *api) table() map[string]func(*call) (any, error) {
 	optional(s.Waves != nil, "GET /v1/waves", a.waves)
 	optional(s.Waves != nil, "GET /v1/waves/{id}", a.wave)
 	optional(s.Waves != nil, "DELETE /v1/waves/{id}", a.cancelWave)
+	optional(s.Runs != nil, "GET /v1/workflows", a.workflows)
+	optional(s.Runs != nil, "GET /v1/runs", a.runs)
+	optional(s.Runs != nil, "GET /v1/runs/{id}", a.run)
+	engine := s.Runs != nil && a.cfg.Workflows != nil
+	optional(engine, "POST /v1/workflows/{name}/runs", a.beginRuns)
+	optional(engine, "POST /v1/runs/{id}/cancel", a.cancelRun)
+	optional(engine, "POST /v1/runs/{id}/resume", a.resumeRun)
 	optional(s.PushCertificates != nil, "GET /v1/push-certificates", a.pushCertificates)
 	optional(s.PushCertificates != nil, "PUT /v1/push-certificates", a.savePushCertificate)
 	return table

@@ -20,6 +20,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/expiry"
+	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/storage"
 	"github.com/gomdm/applemdm/storage/memory"
 )
@@ -302,7 +303,7 @@ func TestDescription(t *testing.T) {
 	k := newKit(t)
 	stores := k.stores
 	stores.FanOuts = fanOuts{}
-	a := &api{cfg: Config{Stores: stores, Expiry: &expiry.Calendar{}, End: func(context.Context, mdm.EnrollmentID, string) error { return nil }}}
+	a := &api{cfg: Config{Stores: stores, Expiry: &expiry.Calendar{}, Workflows: &workflow.Engine{}, End: func(context.Context, mdm.EnrollmentID, string) error { return nil }}}
 	for pattern := range a.table() {
 		served = append(served, pattern)
 	}
