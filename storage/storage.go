@@ -9,6 +9,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/audit"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/event"
 	"github.com/gomdm/applemdm/mdm/expiry"
@@ -44,6 +45,7 @@ type Stores struct {
 	Waves            push.Waves
 	Sessions         enroll.Sessions
 	Runs             workflow.Store
+	Audit            audit.Log
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next

@@ -23,7 +23,7 @@ var floors = [][]string{
 	{".", "mdm", "internal/plistx", "internal/cms", "internal/recur", "internal/h2"},
 	{"mdm/schema"},
 	{"internal/synth"},
-	{"mdm/identity", "mdm/event", "mdm/scep", "mdm/setup", "profile", "push"},
+	{"mdm/audit", "mdm/identity", "mdm/event", "mdm/scep", "mdm/setup", "profile", "push"},
 	{"checkin", "command", "mdm/enroll", "mdm/expiry", "mdm/presence", "profile/lint", "push/apns", "push/vendor"},
 	{"mdm/ddm", "mdm/enroll/ota", "mdm/event/webhook", "mdm/workflow", "profile/plan", "profile/provisioning"},
 	{"mdm/practice"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/audit"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/workflow"
@@ -61,6 +62,7 @@ type DB struct {
 
 	pushCertificates map[string]push.Certificate
 	vault            map[string]mdm.Secret
+	audit            map[string][]audit.Entry // by tenant
 
 	watchers map[int]func(storage.Change)
 	watched  int
@@ -87,6 +89,7 @@ func New() *DB {
 		sessions:         map[string]enroll.Session{},
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
+		audit:            map[string][]audit.Entry{},
 		leases:           map[string]lease{},
 		reminders:        map[credential]expiry.Stage{},
 		runs:             map[string]*workflow.Run{},
@@ -99,7 +102,7 @@ func New() *DB {
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
 		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db,
-		Sessions: db, Runs: db}
+		Sessions: db, Runs: db, Audit: auditLog{db}}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

@@ -142,6 +142,12 @@ func TestChaos(t *testing.T) {
 	dbtest.Chaos(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores(), 300, 4)
 }
 
+func TestKilledAudit(t *testing.T) {
+	x := newDatabases(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledAudit(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
+}
+
 func (x *databases) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

@@ -159,6 +159,12 @@ func TestChaos(t *testing.T) {
 	dbtest.Chaos(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores(), 1000, 6)
 }
 
+func TestKilledAudit(t *testing.T) {
+	x := newSchemas(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledAudit(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
+}
+
 func (x *schemas) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

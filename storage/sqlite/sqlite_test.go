@@ -315,6 +315,11 @@ func TestChaos(t *testing.T) {
 	dbtest.Chaos(t, path, open(t, path).Stores(), 300, 4)
 }
 
+func TestKilledAudit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	dbtest.KilledAudit(t, path, open(t, path).Stores())
+}
+
 func schemaOf(t *testing.T) dbtest.Schema {
 	path := filepath.Join(t.TempDir(), "mdm.db")
 	return dbtest.Schema{

@@ -97,6 +97,7 @@ func groups() []group {
 		{"work-leases", needsLeases, workLeaseCases()},
 		{"reminders", needsExpiry | needsEvents, reminderCases()},
 		{"runs", needsRuns | needsRoster | needsEvents, runCases()},
+		{"audit", needsAudit, auditCases()},
 		{"sessions", needsSessions, enrollmentSessionCases()},
 		{"secrets", needsEscrow, secretCases()},
 		{"vault", needsVault, vaultCases()},
@@ -160,6 +161,7 @@ const (
 	needsWaves
 	needsRuns
 	needsSessions
+	needsAudit
 	needsDurable
 )
 
@@ -187,6 +189,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsWaves, "Waves", s.Waves != nil},
 		{needsRuns, "Runs", s.Runs != nil},
 		{needsSessions, "Sessions", s.Sessions != nil},
+		{needsAudit, "Audit", s.Audit != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

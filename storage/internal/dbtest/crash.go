@@ -51,6 +51,8 @@ func Main(m *testing.M, open func(dsn string) (storage.Stores, error)) {
 			err = workOnWave(stores)
 		case "runs":
 			err = workOnRuns(stores)
+		case "audit":
+			err = workOnAudit(stores)
 		default:
 			err = work(stores)
 		}

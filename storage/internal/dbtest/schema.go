@@ -14,6 +14,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/audit"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
@@ -147,6 +148,7 @@ func (s Schema) back() [][]string {
 			drop("mdm_pushes", "rest", "settled_at", "outcome", "status", "reason", "apns_id", "delivered_at", "failures")),
 		{"DROP TABLE mdm_sessions"},
 		{"DROP TABLE mdm_runs"},
+		{"DROP TABLE mdm_audit", "DROP TABLE mdm_audit_heads"},
 	}
 }
 
@@ -228,7 +230,9 @@ func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 		sinceFour(stores)
 	}
 	session := enroll.Session{ID: enroll.NewSessionID("ota"), Kind: "ota", State: enroll.SessionOpen}
-	require.NoError(t, stores.Sessions.CreateEnrollmentSession(ctx, session), "what the newest version brings is there")
+	require.NoError(t, stores.Sessions.CreateEnrollmentSession(ctx, session), "what a newer version brings is there")
+	_, err = stores.Audit.Append(ctx, audit.Entry{Actor: "the test", Action: "upgraded", Reason: "to see"})
+	require.NoError(t, err, "what the newest version brings is there")
 	require.NoError(t, db.Close())
 }
 
