@@ -148,14 +148,20 @@ func (c Client) do(ctx context.Context, method, operation string, body []byte) (
 	return data, nil
 }
 
-// selfSigned makes the certificate with which a new key signs its own request.
+// selfSigned makes the certificate with which a new key signs its own request. The library notes the real time as that of the
+// signature, and holds it against this certificate. So it is valid then, too, however far Clock is from it.
 func (c Client) selfSigned(key *rsa.PrivateKey) (*x509.Certificate, error) {
-	now := time.Now
+	from := time.Now()
+	until := from
 	if c.Clock != nil {
-		now = c.Clock
+		if now := c.Clock(); now.Before(from) {
+			from = now
+		} else {
+			until = now
+		}
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "device"},
-		NotBefore: now().Add(-time.Hour), NotAfter: now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
+		NotBefore: from.Add(-time.Hour), NotAfter: until.Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("scep: %w", err)

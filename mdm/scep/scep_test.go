@@ -165,6 +165,16 @@ func TestEnroll(t *testing.T) {
 	assert.Equal(t, "C02", record.DeviceSerial)
 }
 
+func TestClockOfTheDeviceMayBeWrong(t *testing.T) {
+	s := newStore()
+	client, _ := serve(t, s)
+	for _, off := range []time.Duration{-400 * 24 * time.Hour, 400 * 24 * time.Hour} {
+		client.Clock = func() time.Time { return time.Now().Add(off) }
+		_, err := client.Enroll(t.Context(), key(0), challenge(t, s, scep.Challenge{}))
+		require.NoError(t, err, off)
+	}
+}
+
 func TestChallengeIsGoodOnce(t *testing.T) {
 	s := newStore()
 	client, _ := serve(t, s)

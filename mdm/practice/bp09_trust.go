@@ -1,0 +1,220 @@
+package practice
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
+	"github.com/gomdm/applemdm/mdm/workflow"
+)
+
+// trustName is the name of the workflow and of its cook, both stored.
+const trustName = "trust-change"
+
+// TrustChange brings the certificates of another TLS chain to every device before the server changes to it: the enrollment
+// profile with the old ones and the new ones first, then the wait for all, then the switch. [enroll.Overlap] says whether that is
+// necessary and what the profile has to carry. A device that the server switches without can only be enrolled again.
+//
+//	change := enroll.Overlap(old, next)
+//	recipe.Enrollment.Roots = …                                     // with change.Carry
+//	trust := &practice.TrustChange{ID: "2027", Renewal: renewal, Carry: change.Carry, Since: …}
+//	trust.Begin(ctx, server.Workflows(), mdm.Filter{})              // again for each tenant
+//	standing, err := trust.Ready(ctx, stores.Runs, "")              // until standing.Ready()
+//
+// Give a server its Workflows and Cooks beside those of Renewal, and do so in all processes before Begin. There is one change at a
+// time. How far it is, workflow.Store.CountRuns counts.
+type TrustChange struct {
+	ID      string   // of this change, as "2027"; required
+	Renewal *Renewal // whose Recipe brings Carry; required
+	Carry   []*x509.Certificate
+	// Since says that what enrolled after it has Carry from the start: when the last profile without it was handed out, and a file
+	// that waits in a mail counts. Zero: nobody has.
+	Since time.Time
+}
+
+// trustState is the state of a run.
+type trustState struct {
+	ID string `json:"id"`
+	replacing
+}
+
+// Workflows returns the workflow "trust-change".
+func (c *TrustChange) Workflows() []workflow.Any {
+	return []workflow.Any{&workflow.Workflow[trustState]{
+		Name: trustName, First: renewalDue, Listens: replacedEvents,
+		Steps: map[string]func(context.Context, *workflow.Turn, *trustState) (workflow.Next, error){renewalDue: c.due, renewalAwait: c.await},
+		Retry: renewalSetAside,
+	}}
+}
+
+// Cooks returns who makes the profiles.
+func (c *TrustChange) Cooks() map[string]command.Cook {
+	return map[string]command.Cook{trustName: func(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (command.Command, error) {
+		if err := c.check(); err != nil { // it must not be made without them
+			return nil, err
+		}
+		return c.Renewal.replacement(ctx, id, args)
+	}}
+}
+
+// Begin begins the change on all enrollments of a filter that are not under way, and returns of how many. It may be called again, for
+// those that came since. The error is Malformed if the recipe does not bring all of Carry.
+func (c *TrustChange) Begin(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
+	if err := c.check(); err != nil {
+		return 0, err
+	}
+	return renewalBegin(ctx, c.Renewal.Roster, engine, f, trustName, c.key(), trustState{ID: c.ID})
+}
+
+func (c *TrustChange) key() string { return trustName + "/" + c.ID }
+
+func (c *TrustChange) check() error {
+	const op = "practice.TrustChange"
+	if c.ID == "" || c.Renewal == nil || len(c.Carry) == 0 {
+		return mdm.Errorf(mdm.Malformed, op, "ID, Renewal and Carry are required")
+	}
+	if err := c.Renewal.check(); err != nil {
+		return err
+	}
+	e := c.Renewal.Recipe.Enrollment
+	for _, cert := range c.Carry {
+		if !slices.ContainsFunc(slices.Concat(e.Roots, e.Intermediates), cert.Equal) {
+			return mdm.Errorf(mdm.Malformed, op, "the recipe does not bring %s", cert.Subject)
+		}
+	}
+	return nil
+}
+
+// due sends the profile.
+func (c *TrustChange) due(ctx context.Context, t *workflow.Turn, s *trustState) (workflow.Next, error) {
+	if s.ID != c.ID {
+		return workflow.GiveUp("another change has taken its place"), nil
+	}
+	if err := c.check(); err != nil {
+		return workflow.Next{}, err
+	}
+	if t.Now.Before(s.NextAt) {
+		return workflow.Go(renewalDue).At(s.NextAt), nil
+	}
+	identity, err := c.identity(ctx, t)
+	if err != nil {
+		return c.later(t, s, err), nil
+	}
+	breach, err := c.Renewal.breach(ctx, t.Enrollment)
+	switch {
+	case err != nil:
+		return c.later(t, s, err), nil
+	case breach != nil:
+		return workflow.Next{}, breach
+	}
+	next := s.send(t, workflow.Go(renewalAwait), trustName, identity)
+	return next.On(replacedEvents...).At(t.Now.Add(c.Renewal.timeout())).Note("the profile with the old and the new certificates is on its way"), nil
+}
+
+func (c *TrustChange) later(t *workflow.Turn, s *trustState, err error) workflow.Next {
+	next := workflow.Go(t.Run.Step).At(t.Now.Add(c.Renewal.retry()))
+	if t.Run.Step == renewalAwait {
+		next = s.waiting(t, next, c.Renewal.proof())
+	}
+	return next.Note("it cannot be told now: " + err.Error())
+}
+
+func (c *TrustChange) identity(ctx context.Context, t *workflow.Turn) (enroll.End, error) {
+	ends, err := c.Renewal.Ends.Ends(ctx, t.Enrollment)
+	return endsIdentity(ends), err
+}
+
+// await waits for the device to have used the new profile.
+func (c *TrustChange) await(ctx context.Context, t *workflow.Turn, s *trustState) (workflow.Next, error) {
+	identity, err := c.identity(ctx, t)
+	if err != nil {
+		return c.later(t, s, err), nil
+	}
+	r := c.Renewal
+	came, why := s.judge(t, identity, r.proof(), r.timeout())
+	if came == replaceDone {
+		came, why = c.ours(t, s)
+	}
+	switch came {
+	case replaceDone:
+		return workflow.Finish("the device has the old and the new certificates"), nil
+	case replaceSilent:
+		return workflow.Go(renewalDue).Drop(replaceCommand).Note(why), nil
+	case replaceBroken:
+		s.putOff(t.Now, r.retry())
+		return workflow.Go(renewalDue).Note(why), nil
+	}
+	return s.waiting(t, workflow.Go(renewalAwait), r.proof()).On(replacedEvents...).At(t.Now.Add(r.timeout())), nil
+}
+
+// ours judges whether it was this profile by which a device got its new identity: another one, on its way since before, may be
+// endsWithout the new certificates.
+func (c *TrustChange) ours(t *workflow.Turn, s *trustState) (replaceOutcome, string) {
+	entry, answered := t.Answer(replaceCommand)
+	switch {
+	case answered && entry.State == command.Acknowledged:
+		return replaceDone, ""
+	case answered || t.Refused(replaceCommand) != "":
+		return replaceBroken, "the device has another profile meanwhile; it is sent anew"
+	case !t.Now.Before(s.SentAt.Add(c.Renewal.timeout())):
+		return replaceSilent, "the device has another profile meanwhile; it is sent anew"
+	}
+	return replacePending, ""
+}
+
+// TrustStanding is how far a change is.
+type TrustStanding struct {
+	Have, Lack int                // devices
+	Lacking    []mdm.EnrollmentID // of those that lack it, 100 at most
+}
+
+// trustMaxLacking bounds the list of a TrustStanding.
+const trustMaxLacking = 100
+
+// Ready reports whether the server may switch.
+func (s TrustStanding) Ready() bool { return s.Lack == 0 }
+
+// String says so in words.
+func (s TrustStanding) String() string {
+	if s.Ready() {
+		return fmt.Sprintf("all %d devices have the new certificates: the server may switch", s.Have)
+	}
+	return fmt.Sprintf("%d devices have the new certificates and %d lack them: do not switch", s.Have, s.Lack)
+}
+
+// Ready counts the devices of a tenant that have the new certificates, and those that have not. A run that is not there any more,
+// because it was over long ago, is no proof. It reads all enrollments and runs.
+func (c *TrustChange) Ready(ctx context.Context, runs Runs, tenant string) (TrustStanding, error) {
+	if err := c.check(); err != nil {
+		return TrustStanding{}, err
+	}
+	done := map[mdm.EnrollmentID]mdm.Generation{}
+	for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: trustName, Status: []workflow.Status{workflow.Done}}) {
+		if err != nil {
+			return TrustStanding{}, err
+		}
+		if run.Key == c.key() {
+			done[run.Enrollment] = max(done[run.Enrollment], run.Generation)
+		}
+	}
+	var s TrustStanding
+	for e, err := range c.Renewal.Roster.Enrollments(ctx, mdm.Filter{Tenant: tenant, States: []mdm.State{mdm.Enrolled}}) {
+		switch {
+		case err != nil:
+			return TrustStanding{}, err
+		case e.ID.IsUser():
+		case done[e.ID] == e.Generation, !c.Since.IsZero() && e.EnrolledAt.After(c.Since):
+			s.Have++
+		default:
+			if s.Lack++; len(s.Lacking) < trustMaxLacking {
+				s.Lacking = append(s.Lacking, e.ID)
+			}
+		}
+	}
+	return s, nil
+}
