@@ -409,7 +409,7 @@ func TestBP15_SecondApprover(t *testing.T) {
 		run, err = l.ClearPasscode(t.Context(), clearing(third))
 		require.NoError(t, err)
 		l.flush()
-		leased, err := l.stores.Runs.LeaseRuns(t.Context(), []string{practice.GuardClearPasscode}, "somebody", l.now().Add(25*time.Hour), 25*time.Hour, 10)
+		leased, err := l.stores.Runs.LeaseRuns(t.Context(), []workflow.Known{{Workflow: practice.GuardClearPasscode}}, "somebody", l.now().Add(25*time.Hour), 25*time.Hour, 10)
 		require.NoError(t, err)
 		require.Len(t, leased, 1)
 		require.NoError(t, approve(run.ID, "bob"), "while a step is being taken")

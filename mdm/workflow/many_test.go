@@ -122,7 +122,7 @@ func TestBeginManyWithAnOpenRunOfTheKey(t *testing.T) {
 // rosters that lie or fail.
 type (
 	stale  struct{ workflow.Roster }
-	broken struct{ workflow.Roster }
+	unreadable struct{ workflow.Roster }
 )
 
 func (stale) Enrollments(context.Context, mdm.Filter) iter.Seq2[*mdm.Enrollment, error] {
@@ -131,7 +131,7 @@ func (stale) Enrollments(context.Context, mdm.Filter) iter.Seq2[*mdm.Enrollment,
 	}
 }
 
-func (broken) Enrollments(context.Context, mdm.Filter) iter.Seq2[*mdm.Enrollment, error] {
+func (unreadable) Enrollments(context.Context, mdm.Filter) iter.Seq2[*mdm.Enrollment, error] {
 	return func(yield func(*mdm.Enrollment, error) bool) { yield(nil, errors.New("disk full")) }
 }
 
@@ -145,7 +145,7 @@ func TestBeginManyThatIsRefused(t *testing.T) {
 	n, err := with(stale{b.stores.Roster}).BeginMany(t.Context(), "w", mdm.Filter{}, "k", nil, nil)
 	require.NoError(t, err)
 	assert.Equal(t, []int{1, 1}, []int{n.Begun, n.Refused}, "one does not hinder the others")
-	_, err = with(broken{b.stores.Roster}).BeginMany(t.Context(), "w", mdm.Filter{}, "k", nil, nil)
+	_, err = with(unreadable{b.stores.Roster}).BeginMany(t.Context(), "w", mdm.Filter{}, "k", nil, nil)
 	require.ErrorContains(t, err, "disk full")
 	_, err = with(struct{ workflow.Roster }{b.stores.Roster}).BeginMany(t.Context(), "w", mdm.Filter{}, "k", nil, nil)
 	require.ErrorContains(t, err, "cannot list")
