@@ -64,7 +64,7 @@ func prepare(o Order) (Item, error) {
 	}
 	inspection, of := inspect(kind, dict), traits(kind, dict)
 	if r, ok := recipeOf(dict); ok {
-		o.Relax, of = o.Relax|unmade, r.Traits
+		o.Relax, of = o.Relax|unmade, r.traits()
 	}
 	if err := inspection.Check(schema.Target{}).Relaxed(o.Relax).Err(); err != nil {
 		return Item{}, fmt.Errorf("%s: %w", kind, err)

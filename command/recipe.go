@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"time"
 
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm"
@@ -26,8 +28,9 @@ type Recipe struct {
 func (r Recipe) RequestType() string { return r.Type }
 
 // Cook makes the command of a recipe for one enrollment. It is called again if the device did not get the command, so what it
-// returns need not be the same. It returns [ErrCalledOff] if the command is not to be sent any more. After any other error
-// the command is put off, as if the device had answered NotNow, and the next one on the queue is offered.
+// returns need not be the same. It has 20 seconds. It returns [ErrCalledOff], perhaps wrapped, if the command is not to be sent any
+// more: it is canceled then, with the error as its note. After any other error the command is put off, as if the device had
+// answered NotNow, and the next one on the queue is offered; the device is pushed again after [DeferredPush].
 type Cook func(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (Command, error)
 
 // ErrCalledOff is the error of a [Cook] whose command must not be sent any more. It is canceled.
@@ -65,6 +68,9 @@ func recipeOf(dict map[string]any) (Recipe, bool) {
 	return r, true
 }
 
+// traits are those that are said, and those that follow from the type.
+func (r Recipe) traits() Traits { return r.Traits | traits(r.Type, nil) }
+
 // RecipeOf reads the recipe in a message as stores keep it. It is false if the message is a command.
 func RecipeOf(body []byte) (Recipe, bool) {
 	if !bytes.Contains(body, []byte(recipeKey)) {
@@ -98,23 +104,33 @@ func (s *Service) make(ctx context.Context, id mdm.EnrollmentID, offer *Offer) (
 	if item.RequestType != recipe.Type {
 		return nil, fmt.Errorf("%q made a %s, not a %s", recipe.Name, item.RequestType, recipe.Type)
 	}
+	// Whether a device was erased or renewed is told by what was sent, so the queue must have known.
+	if item.Traits&^recipe.traits()&(ReplacesMDM|Erases) != 0 {
+		return nil, fmt.Errorf("%q made what replaces the MDM profile or erases the device, which the Traits of the recipe do not say", recipe.Name)
+	}
 	return &Offer{UUID: item.UUID, RequestType: item.RequestType, Body: item.Body}, nil
 }
 
+// cookTime is how long a Cook has. It is less than a device waits: who is late would be asked for the same command again, and
+// what is behind it would never be sent.
+const cookTime = 20 * time.Second
+
 func cooked(ctx context.Context, cook Cook, id mdm.EnrollmentID, r Recipe) (c Command, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cookTime)
+	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the cook panicked: %v", p)
 		}
 	}()
-	if c, err = cook(ctx, id, r.Args); err == nil && isNil(c) {
+	if c, err = cook(ctx, id, maps.Clone(r.Args)); err == nil && isNil(c) {
 		err = errors.New("the cook made nothing")
 	}
 	return c, err
 }
 
-// serve makes what is offered. What cannot be made does not hold up what is behind it: it is put off and the next one is
-// offered.
+// serve makes what is offered. What cannot be made does not hold up what is behind it: it is put off, or canceled if it is called
+// off, and the next one is offered.
 func (s *Service) serve(ctx context.Context, r *Report, exchange func(*Report) (*Offer, error), offer *Offer) (*Offer, error) {
 	for offer != nil {
 		made, problem := s.make(ctx, r.ID, offer)
@@ -123,17 +139,11 @@ func (s *Service) serve(ctx context.Context, r *Report, exchange func(*Report) (
 		}
 		off := errors.Is(problem, ErrCalledOff)
 		s.log(ctx, r.ID, offer, problem, off)
-		uuid := offer.UUID
+		next := &Report{ID: r.ID, Channel: r.Channel, Fingerprint: r.Fingerprint, Status: StatusNotNow, CommandUUID: offer.UUID,
+			UserConfiguration: r.UserConfiguration, Unsent: &Unsent{CalledOff: off, Why: clip(problem.Error())}, At: r.At}
 		var err error
-		next := &Report{ID: r.ID, Channel: r.Channel, Fingerprint: r.Fingerprint, Status: StatusNotNow, CommandUUID: uuid,
-			UserConfiguration: r.UserConfiguration, At: r.At}
 		if offer, err = exchange(next); err != nil {
 			return nil, err
-		}
-		if off && s.Enqueuer != nil { // if it fails, the cook calls it off again in the next session
-			if _, err := s.Enqueuer.Cancel(ctx, uuid, mdm.IDs(r.ID)); err != nil {
-				s.log(ctx, r.ID, &Offer{UUID: uuid}, err, off)
-			}
 		}
 	}
 	return nil, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -19,9 +20,7 @@ import (
 // queue is a store whose commands are put off by NotNow, one session long.
 type queue struct {
 	exchanger
-	command.Enqueuer
-	offers   []*command.Offer
-	canceled []string
+	offers []*command.Offer
 }
 
 func (q *queue) Exchange(_ context.Context, r *command.Report, _ func(*identity.Standing) identity.Verdict) (*command.Offer, error) {
@@ -33,11 +32,6 @@ func (q *queue) Exchange(_ context.Context, r *command.Report, _ func(*identity.
 		return nil, q.err
 	}
 	return q.offers[0], nil
-}
-
-func (q *queue) Cancel(_ context.Context, uuid string, _ mdm.Targets) (int, error) {
-	q.canceled = append(q.canceled, uuid)
-	return 1, nil
 }
 
 func offered(t *testing.T, uuid string, c command.Command) *command.Offer {
@@ -79,18 +73,22 @@ func TestWhatCannotBeMadeHoldsUpNobody(t *testing.T) {
 	q := &queue{exchanger: *x, offers: []*command.Offer{
 		offered(t, "off", recipe("off")), offered(t, "down", recipe("down")), offered(t, "panics", recipe("panics")),
 		offered(t, "nothing", recipe("nothing")), offered(t, "other", recipe("other")), offered(t, "unknown", recipe("unknown")),
+		offered(t, "replaces", recipe("replaces")),
 		offered(t, "last", command.SecurityInfo{}),
 	}}
 	var logged bytes.Buffer
-	s := command.Service{Store: q, Enqueuer: q, Logger: slog.New(slog.NewTextHandler(&logged, nil)), Cooks: map[string]command.Cook{
+	s := command.Service{Store: q, Logger: slog.New(slog.NewTextHandler(&logged, nil)), Cooks: map[string]command.Cook{
 		"off": func(context.Context, mdm.EnrollmentID, map[string]string) (command.Command, error) {
-			return nil, command.ErrCalledOff
+			return nil, fmt.Errorf("%w: it has a passcode", command.ErrCalledOff)
 		},
 		"down": func(context.Context, mdm.EnrollmentID, map[string]string) (command.Command, error) {
 			return nil, errors.New("the CA is down")
 		},
 		"panics":  func(context.Context, mdm.EnrollmentID, map[string]string) (command.Command, error) { panic("bug") },
 		"nothing": func(context.Context, mdm.EnrollmentID, map[string]string) (command.Command, error) { return nil, nil },
+		"replaces": func(context.Context, mdm.EnrollmentID, map[string]string) (command.Command, error) {
+			return command.InstallProfile{Payload: []byte(mdmProfile)}, nil
+		},
 		"other": func(context.Context, mdm.EnrollmentID, map[string]string) (command.Command, error) {
 			return command.EraseDevice{}, nil
 		},
@@ -98,13 +96,14 @@ func TestWhatCannotBeMadeHoldsUpNobody(t *testing.T) {
 	offer, err := s.Report(t.Context(), r)
 	require.NoError(t, err)
 	assert.Equal(t, "last", offer.UUID)
-	assert.Equal(t, []string{"off"}, q.canceled, "only what is called off is canceled")
-	require.Len(t, q.reports, 7)
-	for _, off := range q.reports[1:] {
+	require.Len(t, q.reports, 8)
+	assert.Equal(t, &command.Unsent{CalledOff: true, Why: "command: called off: it has a passcode"}, q.reports[1].Unsent)
+	for i, off := range q.reports[1:] {
+		assert.Equal(t, i == 0, off.Unsent.CalledOff, "only what is called off is canceled")
 		assert.Equal(t, command.StatusNotNow, off.Status)
 		assert.Equal(t, r.UserConfiguration, off.UserConfiguration)
 	}
-	for _, text := range []string{"the CA is down", "bug", "made nothing", "not a InstallProfile", "nobody makes"} {
+	for _, text := range []string{"the CA is down", "bug", "made nothing", "not a InstallProfile", "nobody makes", "which the Traits"} {
 		assert.Contains(t, logged.String(), text)
 	}
 }
@@ -121,6 +120,29 @@ func TestRecipeIsCheckedAsFarAsItGoes(t *testing.T) {
 	assert.Equal(t, command.Recipe{Type: "EnableLostMode", Name: "n", Args: map[string]string{}, Traits: command.ReplacesMDM}, got)
 	_, ok = command.RecipeOf(offered(t, "u", command.InstallProfile{Payload: []byte("com.github.gomdm.applemdm.Recipe")}).Body)
 	assert.False(t, ok)
+}
+
+const mdmProfile = `<?xml version="1.0"?><plist version="1.0"><dict><key>PayloadContent</key><array><dict><key>PayloadType</key><string>com.apple.mdm</string></dict></array></dict></plist>`
+
+func TestTraitsThatFollowFromTheType(t *testing.T) {
+	item, err := command.Prepare(command.Order{Command: command.Recipe{Type: "EraseDevice", Name: "n"}})
+	require.NoError(t, err)
+	assert.Equal(t, command.Erases, item.Traits)
+}
+
+func TestACookHasADeadline(t *testing.T) {
+	x, r := enrolled(t)
+	r.Status = command.StatusIdle
+	q := &queue{exchanger: *x, offers: []*command.Offer{offered(t, "u1", recipe("slow"))}}
+	s := command.Service{Store: q, Cooks: map[string]command.Cook{
+		"slow": func(ctx context.Context, _ mdm.EnrollmentID, _ map[string]string) (command.Command, error) {
+			_, ok := ctx.Deadline()
+			assert.True(t, ok)
+			return nil, context.DeadlineExceeded
+		}}}
+	offer, err := s.Report(t.Context(), r)
+	require.NoError(t, err)
+	assert.Nil(t, offer)
 }
 
 func mac() schema.Target { return schema.Target{Platform: schema.MacOS, OSVersion: "15.0"} }

@@ -18,9 +18,8 @@ type Service struct {
 	Store  Exchanger
 	Policy identity.Policy // who may speak for an enrollment; the zero value is the careful one
 
-	Cooks    map[string]Cook // who makes the commands of recipes
-	Enqueuer Enqueuer        // withdraws what is called off; nil: that is put off again and again, until its NotAfter
-	Logger   *slog.Logger    // for recipes; nil: nothing is logged
+	Cooks  map[string]Cook // who makes the commands of recipes
+	Logger *slog.Logger    // for recipes; nil: nothing is logged
 }
 
 // Request is a report and who sent it. The certificate is verified to be one of ours; whether it may speak for ID is

@@ -211,7 +211,18 @@ type Report struct {
 	// NotNow to everything else. Only commands with those Traits are offered.
 	UserConfiguration bool
 
+	// Unsent is nil in what a device says. Else the report is the server's own, with the status NotNow: see [Unsent].
+	Unsent *Unsent
+
 	At time.Time
+}
+
+// Unsent says that the command of a report was offered and did not go out. It does not count as sent then, nor as an erase or a
+// replacement that was sent. It is put off as by NotNow, except that the device will not poll by itself, or it is canceled. If it
+// is not open any more, nothing happens.
+type Unsent struct {
+	CalledOff bool   // cancel it
+	Why       string // the note of what is canceled, and the reason of the event
 }
 
 // Offer is the command to send to a device.

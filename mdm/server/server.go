@@ -181,7 +181,7 @@ func (s *Server) wire() {
 	if s.cfg.Wrap != nil {
 		s.checkin = s.cfg.Wrap(s.checkin)
 	}
-	s.command = &command.Service{Store: s.cfg.Stores.Command, Policy: s.cfg.Identity, Cooks: s.cfg.Cooks, Enqueuer: s.cfg.Stores.Command, Logger: s.cfg.Logger}
+	s.command = &command.Service{Store: s.cfg.Stores.Command, Policy: s.cfg.Identity, Cooks: s.cfg.Cooks, Logger: s.cfg.Logger}
 	if s.cfg.Pusher != nil {
 		s.pushes = &push.Dispatcher{Store: s.cfg.Stores.Push, Pusher: s.cfg.Pusher, Pacing: s.cfg.Pacing, Clock: s.cfg.Clock, Logger: s.cfg.Logger}
 	}

@@ -41,6 +41,8 @@ func (db *DB) settle(r *command.Report) {
 		e = q.byUUID[r.CommandUUID]
 	}
 	switch {
+	case r.Unsent != nil:
+		db.unsent(q, e, r)
 	case state == 0:
 		db.keepAside(r, "unknown status")
 	case e == nil:
@@ -67,6 +69,24 @@ func (db *DB) settle(r *command.Report) {
 		}
 		db.recordAnswer(mdm.EventCommandFailed, e, r)
 	}
+}
+
+// unsent takes back that a command was sent.
+func (db *DB) unsent(q *queue, e *entry, r *command.Report) {
+	if e == nil || !e.State.Open() {
+		return
+	}
+	e.Sends--
+	if e.traits&command.Erases != 0 {
+		q.eraseSent = 0
+	}
+	if r.Unsent.CalledOff {
+		db.cancel(q, e, r.At, r.Unsent.Why)
+		return
+	}
+	e.State, e.DeferredAt = command.Deferred, r.At
+	e.Deferrals++
+	db.record(e.event(mdm.EventCommandNotNow, r.At, r.Unsent.Why))
 }
 
 func (db *DB) recordAnswer(t mdm.EventType, e *entry, r *command.Report) {
@@ -98,7 +118,7 @@ func (db *DB) offer(r *command.Report) *command.Offer {
 	db.expire(q, r.At)
 	e := db.next(q, r)
 	if e == nil {
-		if due := q.wakeAt(r.At, r.Status); !due.IsZero() {
+		if due := q.wakeAt(r.At, r.Status == command.StatusNotNow && r.Unsent == nil); !due.IsZero() {
 			db.wake(r.ID, due)
 		}
 		return nil

@@ -104,14 +104,14 @@ func (q *queue) replacementSent(g mdm.Generation) bool {
 	})
 }
 
-// wakeAt returns when a device whose session ends should be woken for what is left; zero: not at all. After NotNow it
-// polls by itself.
-func (q *queue) wakeAt(at time.Time, last command.Status) time.Time {
+// wakeAt returns when a device whose session ends should be woken for what is left; zero: not at all. If NotNow was its last
+// word, it polls by itself.
+func (q *queue) wakeAt(at time.Time, polls bool) time.Time {
 	var due time.Time
 	for _, e := range q.open {
 		var t time.Time
 		switch {
-		case e.State == command.Deferred && last == command.StatusNotNow:
+		case e.State == command.Deferred && polls:
 			t = at.Add(command.SafetyPush)
 		case e.State == command.Deferred:
 			t = at.Add(command.DeferredPush)

@@ -194,7 +194,8 @@ func (v *visit) send(t *tx, k *known, o *open) (bool, error) {
 // endSession leaves pushes for what remains: deferred commands, and those that are not due yet.
 func (v *visit) endSession(ctx context.Context, t *tx, k *known) error {
 	r := v.report
-	deferred := r.Status == command.StatusNotNow && k.reported != nil
+	polls := r.Status == command.StatusNotNow && r.Unsent == nil // NotNow was its last word
+	deferred := r.Status == command.StatusNotNow && k.reported != nil && (r.Unsent == nil || !r.Unsent.CalledOff)
 	var later int64 // when the next one is due that is not yet
 	if k.anyOpen {
 		var others int64
@@ -207,7 +208,7 @@ func (v *visit) endSession(ctx context.Context, t *tx, k *known) error {
 	}
 	if deferred {
 		delay := command.DeferredPush
-		if r.Status == command.StatusNotNow {
+		if polls {
 			delay = command.SafetyPush
 		}
 		t.wake(&v.turn, k.own.id, r.At.Add(delay))
@@ -227,6 +228,8 @@ func (v *visit) settle(t *tx, k *known) error {
 	state, final := r.Status.Final()
 	o := k.reported
 	switch {
+	case r.Unsent != nil:
+		return v.unsent(t, k, o)
 	case state == 0:
 		return v.keepAside(t, k, "unknown status")
 	case o == nil && k.finished:
@@ -244,6 +247,23 @@ func (v *visit) settle(t *tx, k *known) error {
 	}
 	t.write(&v.turn, opDefer, o.enrollment, o.priority, o.seq, command.Deferred, micros(r.At))
 	return t.record(&v.turn, o.event(mdm.EventCommandNotNow, k.own.ID, r.At, ""))
+}
+
+// unsent takes back that a command was sent.
+func (v *visit) unsent(t *tx, k *known, o *open) error {
+	r := v.report
+	if o == nil {
+		return nil
+	}
+	t.exec(&v.turn, "UPDATE mdm_queue SET sends = sends - 1 WHERE enrollment = ? AND priority = ? AND seq = ?", o.enrollment, o.priority, o.seq)
+	if o.traits&command.Erases != 0 {
+		t.write(&v.turn, opErase, k.own.id, int64(0))
+	}
+	if r.Unsent.CalledOff {
+		return t.cancel(&v.turn, k.own.ID, o, command.Canceled, r.Unsent.Why)
+	}
+	t.write(&v.turn, opDefer, o.enrollment, o.priority, o.seq, command.Deferred, micros(r.At))
+	return t.record(&v.turn, o.event(mdm.EventCommandNotNow, k.own.ID, r.At, r.Unsent.Why))
 }
 
 // answer finishes a command with its result.
