@@ -139,7 +139,7 @@ func TestKilledWave(t *testing.T) {
 func TestChaos(t *testing.T) {
 	x := newDatabases(t)
 	x.sealer = dbtest.Sealer()
-	dbtest.Chaos(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores(), 300, 4)
+	dbtest.Chaos(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores(), 100, 3)
 }
 
 func TestKilledAudit(t *testing.T) {

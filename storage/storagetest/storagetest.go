@@ -77,6 +77,7 @@ func groups() []group {
 		{"queue", 0, queueCases()},
 		{"notnow", 0, notNowCases()},
 		{"odd-reports", 0, oddReportCases()},
+		{"recipes", 0, recipeCases()},
 		{"deadlines", 0, deadlineCases()},
 		{"model", 0, modelCases()},
 		{"enqueue", 0, enqueueCases()},
