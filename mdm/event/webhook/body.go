@@ -75,7 +75,7 @@ func (w *Webhook) report(ctx context.Context, e *mdm.Event) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("webhook: the result: %w", err)
 		}
-		if entry.Generation == e.Generation && !entry.State.Open() {
+		if entry.Generation == e.Generation { // the result of another has nothing to do with it
 			return entry.Result, nil
 		}
 	}

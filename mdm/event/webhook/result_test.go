@@ -78,6 +78,9 @@ func TestResults(t *testing.T) {
 
 	k = newKit(t, func(c *Config) { c.Results, c.MaxResult, c.Commands = true, 100, stores.Command })
 	assert.Equal(t, &Result{Note: "it has more than 100 bytes"}, k.delivered(e).Result)
+	other := e
+	other.Generation++
+	assert.Nil(t, k.delivered(other).Result)
 	e.CommandUUID = "swept"
 	assert.Nil(t, k.delivered(e).Result)
 }
@@ -128,6 +131,9 @@ func TestRedact(t *testing.T) {
 	tree["inner"] = leaf()
 	dict := map[string]any{"list": []any{leaf()}, "free": map[string]any{"x": leaf(), "y": "SECRET"}, "union": []any{one, leaf(), "SECRET"},
 		"secrets": []any{"SECRET"}, "tree": tree, "shape": "SECRET", "text": []any{"SECRET"}, "any": map[string]any{"x": "1"}}
+	unheard := map[string]any{"key": "SECRET"}
+	assert.Equal(t, []string{"key"}, redact("Unheard", unheard), "of what nobody knows nothing is told")
+	assert.Empty(t, unheard)
 	r := redactor{}
 	r.keys(described, "", dict)
 	assert.NotContains(t, fmt.Sprint(dict), "SECRET")

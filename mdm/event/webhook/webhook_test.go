@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,16 @@ func TestRefusedEventsAreGivenUp(t *testing.T) {
 	assert.Empty(t, k.refusals)
 }
 
+func TestAttemptsAreForgottenWithTheDelivery(t *testing.T) {
+	k := newKit(t)
+	k.answers(status(400))
+	require.Error(t, k.Consume(t.Context(), event(1, "A", 0)))
+	assert.Len(t, k.refusals, 1)
+	k.answers(status(200))
+	require.NoError(t, k.Consume(t.Context(), event(1, "A", 0)))
+	assert.Empty(t, k.refusals)
+}
+
 func TestDeadLettersMayFail(t *testing.T) {
 	full := errors.New("disk full")
 	k := newKit(t, func(c *Config) {
@@ -392,4 +403,7 @@ func TestPublicOnly(t *testing.T) {
 		assert.Equal(t, want, public(netip.MustParseAddr(text)), text)
 	}
 	require.Error(t, publicOnly("tcp", "nonsense", nil))
+	proxy := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("the proxy was asked for") }}
+	k := newKit(t, func(c *Config) { c.PublicOnly, c.Client = true, &http.Client{Transport: proxy} })
+	require.ErrorContains(t, k.Consume(t.Context(), event(1, "A", 0)), "not on the public Internet", "a proxy would connect unseen")
 }
