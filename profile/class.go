@@ -33,6 +33,9 @@ func (c Class) Gives() bool { return c == Account || c == Capability }
 
 // ClassOf returns the class of a payload. That of a type with several forms, com.apple.MCX, depends on its keys.
 func ClassOf(p Payload) Class {
+	if isMissing(p) {
+		return Unclassified
+	}
 	if p.PayloadType() != TypeMCX {
 		return classes[p.PayloadType()]
 	}

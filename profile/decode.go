@@ -31,7 +31,7 @@ type Parsed struct {
 // Parse reads a profile: a property list, XML or binary, or one in a signed CMS message (DER, or BER as some tools write
 // it). Payloads of the types in this package come back as such, others as [Raw]. The error is a Malformed one, also for
 // what devices do not read: PEM, a profile signed twice, anything after its end, or a profile that says both to be
-// encrypted and not to be.
+// encrypted and not to be; and for keys with those around them, identifiers, UUIDs and types of more than 1024 bytes.
 func Parse(data []byte) (*Parsed, error) {
 	const op = "profile.Parse"
 	if len(data) > MaxSize {
@@ -152,7 +152,10 @@ func take[T any](all map[string]any, key string, to *T) {
 
 func decodeProfile(top map[string]any) (*Profile, error) {
 	if got := text(top, "PayloadType"); got != "Configuration" {
-		return nil, fmt.Errorf("PayloadType is %q, not Configuration", got)
+		return nil, fmt.Errorf("PayloadType is %s, not Configuration", inWords(got))
+	}
+	if err := checkLengths(top); err != nil {
+		return nil, err
 	}
 	p := &Profile{}
 	takeTop(p, top)
@@ -205,6 +208,9 @@ func decodePayloads(content []any) ([]Payload, error) {
 		dict, ok := item.(map[string]any)
 		if !ok || text(dict, "PayloadType") == "" {
 			return nil, fmt.Errorf("PayloadContent[%d] is no payload", i)
+		}
+		if err := checkIDs(dict); err != nil {
+			return nil, fmt.Errorf("PayloadContent[%d]: %w", i, err)
 		}
 		out = append(out, decodePayload(dict))
 	}

@@ -113,7 +113,7 @@ func (p *Profile) open(cert *x509.Certificate, key crypto.PrivateKey) ([]any, er
 	if !ok {
 		return nil, errors.New("the encrypted content is no array")
 	}
-	return list, nil
+	return list, checkPaths(list, 0)
 }
 
 // belongs reports whether cert is one of the public key of key.

@@ -18,6 +18,7 @@ type expander struct {
 	lookup func(name, path string) (any, bool)
 	raw    bool // within a payload that has no type: secrets may stay what they are
 	path   []string
+	at     string // path as one string, once somebody asked for it: a string may hold many variables
 	depth  int // how many dictionaries and arrays are open
 	wrong  VariableErrors
 	bytes  int // of what was put in
@@ -33,7 +34,7 @@ func (e *expander) profile(p *Profile) (*Profile, error) {
 	e.header(p, out)
 	e.path = []string{""}
 	for i, payload := range p.Payloads {
-		e.path[0], e.depth = joined(i, ""), 2
+		e.path[0], e.at, e.depth = joined(i, ""), "", 2
 		keys, err := keysOf(payload)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.path[0], err)
@@ -104,11 +105,11 @@ func (e *expander) keys(at place, dict map[string]any, do func(place, any) any) 
 		if e.full {
 			return nil
 		}
-		e.path = append(e.path, key)
-		if v := do(at.key(key), dict[key]); v != nil {
-			out[key] = v
-		}
-		e.path = e.path[:len(e.path)-1]
+		e.in(key, func() {
+			if v := do(at.key(key), dict[key]); v != nil {
+				out[key] = v
+			}
+		})
 	}
 	return out
 }
@@ -124,13 +125,28 @@ func (e *expander) list(at place, list []any, do func(place, any) any) any {
 		if e.full {
 			return nil
 		}
-		e.path = append(e.path, "["+strconv.Itoa(i)+"]")
-		if v := do(at.item(), item); v != nil {
-			out = append(out, v)
-		}
-		e.path = e.path[:len(e.path)-1]
+		e.in("["+strconv.Itoa(i)+"]", func() {
+			if v := do(at.item(), item); v != nil {
+				out = append(out, v)
+			}
+		})
 	}
 	return out
+}
+
+// in does something one level below, at a key or an index.
+func (e *expander) in(step string, do func()) {
+	e.path, e.at = append(e.path, step), ""
+	do()
+	e.path, e.at = e.path[:len(e.path)-1], ""
+}
+
+// here is the path of the walk.
+func (e *expander) here() string {
+	if e.at == "" {
+		e.at = joinPath(e.path)
+	}
+	return e.at
 }
 
 // enter opens a dictionary or an array, unless Parse would not read it: values may even hold themselves.
@@ -145,7 +161,7 @@ func (e *expander) enter() bool {
 
 // fail notes an error at the path of the walk, and returns nil.
 func (e *expander) fail(name, rule, text string) any {
-	e.wrong = append(e.wrong, VariableError{Name: name, Path: joinPath(e.path), Rule: rule, Text: text})
+	e.wrong = append(e.wrong, VariableError{Name: name, Path: e.here(), Rule: rule, Text: text})
 	return nil
 }
 
@@ -160,7 +176,7 @@ func (e *expander) text(at place, s string, hidden bool) any {
 	}
 	if len(parts) == 1 && parts[0].name != "" {
 		name := parts[0].name
-		v, ok := e.lookup(name, joinPath(e.path))
+		v, ok := e.lookup(name, e.here())
 		if !ok {
 			return e.fail(name, VariableUnknown, "is unknown")
 		}
@@ -179,7 +195,7 @@ func (e *expander) longer(at place, parts []part, hidden bool) any {
 			b.WriteString(p.text)
 			continue
 		}
-		v, ok := e.lookup(p.name, joinPath(e.path))
+		v, ok := e.lookup(p.name, e.here())
 		if !ok {
 			e.fail(p.name, VariableUnknown, "is unknown")
 			bad = true

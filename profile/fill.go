@@ -95,17 +95,12 @@ func (p *Profile) fill(dicts []map[string]any) error {
 	identifiers, wrongName := given(dicts, "PayloadIdentifier")
 	uuids, wrongUUID := given(dicts, "PayloadUUID")
 	uuids[orDerived(p.UUID, p.Identifier)] = true
-	p.fillIdentifiers(dicts, namer{taken: identifiers, last: map[string]int{}})
+	p.fillIdentifiers(dicts, newNamer(identifiers, func(name string) string { return name }))
+	names := newNamer(uuids, UUID)
 	for _, dict := range dicts {
-		if dict == nil || dict["PayloadUUID"] != nil {
-			continue
+		if dict != nil && dict["PayloadUUID"] == nil {
+			dict["PayloadUUID"] = names.next(text(dict, "PayloadIdentifier"))
 		}
-		id := text(dict, "PayloadIdentifier")
-		for n := 2; uuids[UUID(id)]; n++ {
-			id = numbered(text(dict, "PayloadIdentifier"), n)
-		}
-		dict["PayloadUUID"] = UUID(id)
-		uuids[UUID(id)] = true
 	}
 	return cmp.Or(wrongName, wrongUUID)
 }
@@ -159,13 +154,18 @@ func (p *Profile) fillIdentifiers(dicts []map[string]any, names namer) {
 // namer gives out names that nobody has.
 type namer struct {
 	taken map[string]bool
-	last  map[string]int // the last number tried for a name
+	made  func(string) string // what becomes of a numbered name
+	last  map[string]int      // the last number tried for a name: many may ask for the same
+}
+
+func newNamer(taken map[string]bool, made func(string) string) namer {
+	return namer{taken, made, map[string]int{}}
 }
 
 func (n namer) next(base string) string {
 	for {
 		n.last[base]++
-		if name := numbered(base, n.last[base]); !n.taken[name] {
+		if name := n.made(numbered(base, n.last[base])); !n.taken[name] {
 			n.taken[name] = true
 			return name
 		}

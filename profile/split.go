@@ -26,7 +26,7 @@ import (
 // Everything in the header but identifier and UUID is carried over: scope, consent, expiry, removal, keys in Extra; the
 // name is that of the account payload if it has one. The same profile always gives the same result, which shares with p
 // only the bytes of data. The error is a Malformed one: p is encrypted, an account has no PayloadIdentifier, two have one
-// name, or their profiles would hold ten thousand payloads.
+// name, or their profiles would hold ten thousand payloads or a million values.
 func Split(p *Profile) ([]*Profile, error) {
 	const op = "profile.Split"
 	items, err := p.items(op)
@@ -41,15 +41,16 @@ func Split(p *Profile) ([]*Profile, error) {
 	if rest := s.rest(); rest != nil {
 		out = append(out, rest)
 	}
-	total, names := 0, map[string]bool{}
+	names := map[string]bool{}
 	for _, i := range s.accounts {
 		if !items[i].named {
 			return nil, mdm.Errorf(mdm.Malformed, op, "%s: an account needs a PayloadIdentifier, to name its profile by", joined(i, ""))
 		}
-		account := s.account(i)
-		if total += len(account.Payloads); total >= maxParts {
-			return nil, mdm.Errorf(mdm.Malformed, op, "the accounts have %d payloads and more among them", maxParts)
+		moved := s.moved(i)
+		if !s.spend(i, moved) {
+			return nil, mdm.Errorf(mdm.Malformed, op, "the accounts have %d payloads or %d values and more among them", maxParts, maxValues)
 		}
+		account := s.account(i, moved)
 		if names[account.Identifier] {
 			return nil, mdm.Errorf(mdm.Malformed, op, "two accounts would be in profiles of one name, %s", account.Identifier)
 		}
@@ -64,14 +65,21 @@ func Split(p *Profile) ([]*Profile, error) {
 	return out, nil
 }
 
-// maxParts bounds the payloads of all accounts: each gets copies of what it names, and hostile profiles name all they have.
-const maxParts = 10_000
+// maxParts and maxValues bound the payloads of all accounts and what is in them: each gets copies of what it names, and hostile
+// profiles name all they have. A profile that is read has 200,000 values itself.
+const (
+	maxParts  = 10_000
+	maxValues = 1_000_000
+)
 
 type splitting struct {
 	profile  *Profile
 	items    []item
 	named    [][]int // by place: what it names, accounts left out, which do not go with others
 	accounts []int
+	locks    []int // those that lock the profile that they are in
+
+	parts, values int // of the accounts so far
 }
 
 func newSplitting(p *Profile, items []item) *splitting {
@@ -86,8 +94,46 @@ func newSplitting(p *Profile, items []item) *splitting {
 		if items[i].class == Account {
 			s.accounts = append(s.accounts, i)
 		}
+		if s.lock(i) {
+			s.locks = append(s.locks, i)
+		}
 	}
 	return s
+}
+
+// spend counts what the profile of an account will hold, and reports whether it is still allowed.
+func (s *splitting) spend(account int, moved []int) bool {
+	s.parts += 1 + len(moved)
+	s.values += valuesIn(s.items[account].keys)
+	for _, n := range moved {
+		if s.values < maxValues {
+			s.values += valuesIn(s.items[n].keys)
+		}
+	}
+	return s.parts < maxParts && s.values < maxValues
+}
+
+// valuesIn counts a value and those in it.
+func valuesIn(tree any) int {
+	n := 1
+	switch v := tree.(type) {
+	case map[string]any:
+		for _, value := range v {
+			n += valuesIn(value)
+		}
+	case []any:
+		for _, value := range v {
+			n += valuesIn(value)
+		}
+	}
+	return n
+}
+
+// moved returns the places of what goes with an account, besides itself, in order.
+func (s *splitting) moved(account int) []int {
+	out := slices.Concat(s.needs(account), s.locks)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // needs returns the places of what payloads name, at any distance, in the order of the profile.
@@ -142,22 +188,14 @@ func (s *splitting) rest() *Profile {
 	return out
 }
 
-// account returns the profile of one account.
-func (s *splitting) account(i int) *Profile {
+// account returns the profile of one account, with what goes with it.
+func (s *splitting) account(i int, moved []int) *Profile {
 	account := s.items[i]
 	out := s.header(s.profile.Identifier + ".account." + s.name(account))
 	out.DisplayName = text(account.keys, "PayloadDisplayName")
 	if out.DisplayName == "" {
 		out.DisplayName = s.profile.DisplayName
 	}
-	moved := s.needs(i)
-	for n := range s.items {
-		if s.lock(n) {
-			moved = append(moved, n)
-		}
-	}
-	slices.Sort(moved)
-	moved = slices.Compact(moved)
 	names, renamed := map[int]string{}, map[string]string{}
 	for _, n := range moved {
 		it := s.items[n]

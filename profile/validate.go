@@ -144,6 +144,9 @@ func (v *validation) trust(path string, content []byte, root bool) {
 // CertificateIn returns the certificate in a payload of a certificate without a key, root, intermediate or PEM; nil if it
 // is none, or cannot be read.
 func CertificateIn(p Payload) *x509.Certificate {
+	if isMissing(p) {
+		return nil
+	}
 	var content []byte
 	switch c := Typed(p).(type) {
 	case *RootCertificate:
