@@ -49,6 +49,9 @@ func (s *Service) proceed(r *request) error {
 	if err := v.enter(&next); err != nil {
 		return err
 	}
+	if _, err := next.Prepared(); err != nil {
+		return err // what the device says is more than stores keep: said here, it is not taken for our own mistake
+	}
 	if s.Admit != nil {
 		if err := s.Admit(r.ctx(), next); err != nil {
 			return ours(err)

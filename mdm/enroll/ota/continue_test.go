@@ -98,6 +98,21 @@ func TestWhatDevicesSend(t *testing.T) {
 	}
 }
 
+// TestMoreThanAStoreKeeps: what is too long in all is the device's mistake, not ours.
+func TestMoreThanAStoreKeeps(t *testing.T) {
+	t.Parallel()
+	names := []string{"UDID", "VERSION", "PRODUCT", "IMEI", "ICCID", "MEID", "DEVICE_NAME"}
+	w := newWorld(t, func(s *ota.Service) { s.Attributes = names })
+	w.service.Sessions = w.stores.Sessions
+	p := w.begun("S1")
+	long := map[string]any{}
+	for _, name := range names[1:] {
+		long[name] = strings.Repeat("<", 1024) // as JSON six times as long
+	}
+	assert.Equal(t, http.StatusBadRequest, w.post(p.url, p.message(long, p.builtIn)).Code)
+	assert.Equal(t, http.StatusOK, p.step2().Code, "it can come again")
+}
+
 // hostile is a request that must be refused.
 type hostile struct {
 	url  string
