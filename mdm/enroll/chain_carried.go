@@ -24,7 +24,7 @@ func Certificates(p *profile.Profile) []*x509.Certificate {
 
 // certificatesOf returns the certificates of a payload that holds some, or nil.
 func certificatesOf(payload profile.Payload) ([]*x509.Certificate, error) {
-	switch p := payload.(type) {
+	switch p := typed(payload).(type) {
 	case *profile.RootCertificate:
 		return one(x509.ParseCertificate(p.PayloadContent))
 	case *profile.Certificate:
@@ -77,48 +77,30 @@ func Pins(p *profile.Profile) []*x509.Certificate {
 	return all
 }
 
-// pinned returns the places of the certificate payloads that are pinned.
+// pinned returns the places of the payloads that are pinned.
 func pinned(p *profile.Profile) map[int]bool {
-	ids := map[string]bool{}
+	pins := map[string]bool{}
 	for _, payload := range p.Payloads {
-		if m, ok := payload.(*profile.MDM); ok {
+		if m, ok := typed(payload).(*profile.MDM); ok {
 			for _, id := range slices.Concat(m.ServerURLPinningCertificateUUIDs, m.CheckInURLPinningCertificateUUIDs) {
-				ids[strings.ToUpper(id)] = true
+				pins[strings.ToUpper(id)] = true
 			}
 		}
 	}
-	if len(ids) == 0 {
+	if len(pins) == 0 {
 		return nil
 	}
 	places := map[int]bool{}
-	for i, payload := range named(p).Payloads {
-		places[i] = ids[strings.ToUpper(uuidOf(payload))]
+	for i, id := range p.PayloadIDs() {
+		places[i] = pins[strings.ToUpper(id.UUID)]
 	}
 	return places
 }
 
-// named returns p with the UUIDs that devices see, or p if it has no form that they could.
-func named(p *profile.Profile) *profile.Profile {
-	data, err := p.Encode()
-	if err != nil {
-		return p
+// typed returns a payload as a pointer to its type, whatever it was given as; nil if it is missing or cannot be encoded.
+func typed(payload profile.Payload) profile.Payload {
+	if _, err := profile.Keys(payload); err != nil {
+		return nil
 	}
-	parsed, err := profile.Parse(data)
-	if err != nil {
-		return p
-	}
-	return parsed.Profile
-}
-
-// uuidOf returns the PayloadUUID of a certificate payload.
-func uuidOf(payload profile.Payload) string {
-	switch p := payload.(type) {
-	case *profile.RootCertificate:
-		return p.PayloadUUID
-	case *profile.Certificate:
-		return p.PayloadUUID
-	case *profile.PEMCertificate:
-		return p.PayloadUUID
-	}
-	return ""
+	return profile.Typed(payload)
 }

@@ -90,7 +90,7 @@ func Ends(p *profile.Profile) ([]End, error) {
 }
 
 func payloadEnds(payload profile.Payload, pin bool) ([]End, error) {
-	if p, ok := payload.(*profile.PKCS12); ok {
+	if p, ok := typed(payload).(*profile.PKCS12); ok {
 		return pkcs12Ends(p)
 	}
 	certs, err := certificatesOf(payload)

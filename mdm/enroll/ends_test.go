@@ -64,6 +64,25 @@ func TestEnds(t *testing.T) {
 	require.ErrorContains(t, err, "encrypted")
 }
 
+// TestEndsOfPayloadsAsValues: payloads may be values, of vendors' types, or missing.
+func TestEndsOfPayloadsAsValues(t *testing.T) {
+	top, pin := root(t, "Root"), root(t, "Pinned")
+	p := &profile.Profile{Identifier: "com.example", Payloads: []profile.Payload{
+		(*profile.RootCertificate)(nil),
+		profile.RootCertificate{PayloadContent: top.cert.Raw},
+		&profile.Raw{Type: profile.TypeRootCertificate, Values: map[string]any{"PayloadContent": pin.cert.Raw, "PayloadUUID": "a-b"}},
+		profile.MDM{ServerURLPinningCertificateUUIDs: []string{"A-B"}},
+		profile.PKCS12{PayloadContent: []byte("x"), Password: secret},
+		(*profile.PKCS12)(nil), nil,
+	}}
+	ends, err := enroll.Ends(p)
+	require.ErrorContains(t, err, "PayloadContent[4]: the PKCS#12 file cannot be read")
+	require.Len(t, ends, 2)
+	assert.Equal(t, []enroll.EndKind{enroll.EndAnchor, enroll.EndPin}, []enroll.EndKind{ends[0].Kind, ends[1].Kind})
+	assert.Equal(t, list(top, pin), enroll.Certificates(p))
+	assert.Equal(t, list(pin), enroll.Pins(p))
+}
+
 func TestEndsOfARecipe(t *testing.T) {
 	top, signer := root(t, "Root"), root(t, "Signer")
 	made := &counted{}
