@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -97,21 +98,22 @@ func (p program) options(args []string) (o options, files []string, err error) {
 		return nil
 	})
 	f.BoolFunc("supervised", "the device is supervised; =false: it is not", func(s string) error {
-		l.Target.Supervised = schema.BoolOf(s == "true")
-		return nil
+		supervised, err := strconv.ParseBool(s)
+		l.Target.Supervised = schema.BoolOf(supervised)
+		return err
 	})
 	f.Func("proxy", "host of a ServerURL that is behind a proxy; may be repeated", func(s string) error {
 		l.Proxies = append(l.Proxies, s)
 		return nil
 	})
-	f.BoolFunc("allow-wifi", "the initial profile may hold a Wi-Fi network", func(string) error {
-		l.InitialAlso = []string{profile.TypeWiFi}
-		return nil
-	})
+	wifi := f.Bool("allow-wifi", false, "the initial profile may hold a Wi-Fi network")
 	f.Func("disable", "rules not to check, with commas between", func(s string) error { return names(&l.Disable, s) })
 	f.Func("only", "rules to check, and no others", func(s string) error { return names(&l.Only, s) })
 	if err = f.Parse(args); err == nil && f.NArg() == 0 {
 		err = errors.New("lint needs files")
+	}
+	if *wifi {
+		l.InitialAlso = []string{profile.TypeWiFi}
 	}
 	return o, f.Args(), err
 }

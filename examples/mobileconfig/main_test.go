@@ -54,6 +54,7 @@ func TestExitStatus(t *testing.T) {
 		{1, []string{"lint", "-platform", "iOS", "-os", "15.4", fixtures + "schema-version/bad.mobileconfig"}},
 		{1, []string{"lint", "-platform", "iOS", "-supervised=false", fixtures + "schema-supervised/bad.mobileconfig"}},
 		{0, []string{"lint", "-platform", "iOS", "-supervised", fixtures + "schema-supervised/bad.mobileconfig"}},
+		{0, []string{"lint", "-platform", "iOS", "-supervised=1", fixtures + "schema-supervised/bad.mobileconfig"}},
 		{1, []string{"lint", "-platform", "macOS", "-channel", "device", fixtures + "schema-channel/bad.mobileconfig"}},
 		{1, []string{"lint", "-proxy", "mdm.example.com", fixtures + "sign-message/bad.mobileconfig"}},
 		{1, []string{"lint", "-topic", "com.apple.mgmt.External.1", fixtures + "push-topic/bad.mobileconfig"}},
@@ -64,6 +65,7 @@ func TestExitStatus(t *testing.T) {
 		{2, []string{"lint"}},
 		{2, []string{"lint", "-platform", "BeOS", good}},
 		{2, []string{"lint", "-channel", "4", good}},
+		{2, []string{"lint", "-supervised=perhaps", good}},
 		{2, []string{"lint", "-disable", "no-such-rule", good}},
 		{2, []string{"lint", "no-such-file"}},
 		{2, []string{"rules", "-x"}},
@@ -74,6 +76,14 @@ func TestExitStatus(t *testing.T) {
 		code, _, stderr := call("", tt.args...)
 		assert.Equal(t, tt.want, code, "%v: %s", tt.args, stderr)
 		assert.Equal(t, tt.want == 2, stderr != "" && code == 2, "%v", tt.args)
+	}
+}
+
+func TestAllowWiFi(t *testing.T) {
+	name := file(t, &profile.Profile{Identifier: "com.example", Payloads: []profile.Payload{&profile.WiFi{}, &profile.MDM{}}})
+	for option, want := range map[string]int{"-json": 1, "-allow-wifi": 0, "-allow-wifi=true": 0, "-allow-wifi=false": 1} {
+		code, _, _ := call("", "lint", "-only", "basics-only", option, name)
+		assert.Equal(t, want, code, option)
 	}
 }
 
