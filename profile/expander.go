@@ -19,7 +19,7 @@ type expander struct {
 	raw    bool // within a payload that has no type: secrets may stay what they are
 	path   []string
 	at     string // path as one string, once somebody asked for it: a string may hold many variables
-	depth  int // how many dictionaries and arrays are open
+	depth  int    // how many dictionaries and arrays are open
 	wrong  VariableErrors
 	bytes  int // of what was put in
 	values int
@@ -70,7 +70,7 @@ func (e *expander) payload(p Payload, keys map[string]any) Payload {
 	case e.raw:
 		return &Raw{Type: p.PayloadType(), Values: keys}
 	case ok && isOurs(d):
-		return alike(d, keys)
+		return alike(d, keys, fillIn)
 	}
 	keys["PayloadType"] = p.PayloadType()
 	return decodePayload(keys)

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/gomdm/applemdm/mdm"
-	"github.com/gomdm/applemdm/mdm/schema"
 )
 
 // Keys returns the keys of a payload as they stand in a property list, without PayloadType and PayloadVersion. Secrets are
@@ -38,7 +37,7 @@ func fitted(p Payload, keys map[string]any) Payload {
 	if out == nil {
 		return &Raw{Type: p.PayloadType(), Values: keys}
 	}
-	_ = schema.Decode(keys, out) // what does not fit is kept in Extra
+	fillIn(out, keys)
 	return out
 }
 

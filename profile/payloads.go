@@ -127,20 +127,20 @@ func decodePayload(dict map[string]any) Payload {
 	if p == nil {
 		return &Raw{Type: kind, Values: dict}
 	}
-	_ = schema.Decode(dict, p) // what does not fit is in Extra, and comes out again as it was
+	fillIn(p, dict)
 	return p
 }
 
-// alike returns a new value of the type of d, one of this package, with these keys.
-func alike(d described, keys map[string]any) Payload {
+// alike returns a new value of the type of d, one of this package, with these keys. fill puts them in.
+func alike(d described, keys map[string]any, fill func(Payload, map[string]any)) Payload {
 	t := reflect.TypeOf(d)
 	if t.Kind() != reflect.Pointer {
 		v := reflect.New(t)
-		_ = schema.Decode(keys, v.Interface())
+		fill(v.Interface().(Payload), keys)
 		return v.Elem().Interface().(Payload)
 	}
 	v := reflect.New(t.Elem()).Interface().(Payload)
-	_ = schema.Decode(keys, v) // what does not fit is in Extra
+	fill(v, keys)
 	return v
 }
 
@@ -154,7 +154,7 @@ func EncodeJSON(p Payload) ([]byte, error) {
 	}
 	switch d, ok := p.(described); {
 	case ok && isOurs(d): // again from its keys, of which the secrets in Extra are revealed
-		p = alike(d, dict)
+		p = alike(d, dict, func(p Payload, keys map[string]any) { _ = schema.Decode(keys, p) })
 	case !ok:
 		kind := p.PayloadType()
 		if p = typed(kind, dict); p == nil { // unknown to the schema: every value says itself what it is
