@@ -88,7 +88,10 @@ func newBoard(installed []Installed, o Options) *board {
 		}
 		n.versions = append(n.versions, i.UUID)
 	}
-	b.located = len(b.protected) > 0
+	for identifier := range b.protected {
+		n := b.nodes[identifier] // one whose payloads are listed, without com.apple.mdm, is protected for another reason
+		b.located = b.located || n == nil || len(n.have.Types) == 0 || n.have.holdsManagement()
+	}
 	for identifier, n := range b.nodes {
 		slices.Sort(n.versions)
 		// What declarative management has is its own affair, and that of the management is always there.

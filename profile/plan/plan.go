@@ -63,7 +63,8 @@ type Options struct {
 	// are. [Under] makes one.
 	Owns func(identifier string) bool
 	// Protected lists identifiers that are never touched. The profile of the management is recognised by its com.apple.mdm
-	// payload, and need not be named if the device lists payloads.
+	// payload, and need not be named if the device lists payloads. While nothing tells which it is, none whose payloads are
+	// not listed is removed.
 	Protected []string
 	// Elsewhere is what is installed on the other channel of the device, if that is known. It is only compared: an
 	// identifier that is desired here and installed there is a Drift.

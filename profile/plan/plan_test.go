@@ -145,6 +145,9 @@ func TestUnknownManagement(t *testing.T) {
 	p, err = plan.Make(nil, installed, plan.Options{Owns: all, Protected: []string{"mdm"}})
 	require.NoError(t, err)
 	require.Equal(t, "-b -a", brief(p))
+	p, err = plan.Make(nil, append(installed, has("vpn", "1")), plan.Options{Owns: all, Protected: []string{"vpn"}})
+	require.NoError(t, err)
+	require.Equal(t, "-b !a:unexpected", brief(p), "what is protected is seen not to be the management")
 }
 
 func TestMakeRefuses(t *testing.T) {
