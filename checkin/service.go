@@ -30,6 +30,11 @@ type Service struct {
 	// backup. Nil: none may; it is told to remove its management.
 	Readopt func(ended *mdm.Enrollment) bool
 
+	// Restored says whether an enrolled device may go on that comes back as after a restore from a backup: with a TokenUpdate of
+	// another PushMagic and without Authenticate, or with a certificate of its own that was replaced since. Otherwise its enrollment
+	// ends, and it is told to remove its management. Nil: it may; that a device sends a new PushMagic is no reason to doubt it.
+	Restored func(*mdm.Enrollment) bool
+
 	// UserAuth answers UserAuthenticate. Nil: network users are declined.
 	UserAuth UserAuthenticator
 	// Declarative answers DeclarativeManagement. Nil: refused as Malformed, which changes nothing on the device.

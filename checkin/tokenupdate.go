@@ -24,8 +24,30 @@ func (s *Service) tokenUpdate(r *Request, m *TokenUpdate) func(*Situation) (Plan
 		if r.ID.IsUser() {
 			return s.userTokenUpdate(now, r, m, plan), nil
 		}
+		if s.Restored != nil && restored(now, m) && !s.Restored(now.Device) {
+			return s.refuseRestored(now, r), nil
+		}
 		return s.deviceTokenUpdate(now, r, m, plan), nil
 	}
+}
+
+// restored reports whether a TokenUpdate is that of a device that was restored from a backup, as far as can be told.
+func restored(now *Situation, m *TokenUpdate) bool {
+	cert := now.Certificate
+	if now.Device.State != mdm.Enrolled || cert == nil {
+		return false
+	}
+	return cert.Status == mdm.CertificateRetired || cert.Status == mdm.CertificateActive && now.Device.PushMagic != m.PushMagic
+}
+
+// refuseRestored ends the enrollment and refuses the device as one whose enrollment has ended.
+func (s *Service) refuseRestored(now *Situation, r *Request) Plan {
+	plan := ended(now, r.At, "restored from a backup", mdm.EventEnded)
+	gone := now.Standing
+	gone.Device = &plan.Enrollments[0]
+	v := s.Identity.Admit(&gone, r.claim())
+	plan.Refusal, plan.Events = v.Err, append(plan.Events, v.Events...)
+	return plan
 }
 
 // deviceTokenUpdate completes an enrollment, or refreshes one.

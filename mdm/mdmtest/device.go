@@ -68,6 +68,7 @@ type Device struct {
 	log      []Done
 	builtIn  tls.Certificate // zero until it is needed
 	delivery *delivery       // nil: nothing came over the air
+	state    state
 }
 
 // management is what an MDM profile brings: everything that a backup holds and a wipe loses.

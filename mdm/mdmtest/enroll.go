@@ -221,7 +221,7 @@ func (d *Device) authenticate(ctx context.Context, m *management) error {
 	if d.cfg.EnrollmentID == "" {
 		for k, v := range map[string]string{
 			"DeviceName": d.cfg.Name, "Model": d.cfg.ProductName, "ModelName": d.cfg.ProductName, "ProductName": d.cfg.ProductName,
-			"SerialNumber": d.cfg.SerialNumber, "OSVersion": d.cfg.OSVersion, "BuildVersion": "22C152",
+			"SerialNumber": d.cfg.SerialNumber, "OSVersion": d.OSVersion(), "BuildVersion": "22C152",
 		} {
 			keys[k] = v
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gomdm/applemdm/mdm/schema"
-	"github.com/gomdm/applemdm/profile"
 )
 
 // Run connects whenever the device's push token is pushed, until ctx ends. Failures to reach the server are left to the
@@ -90,7 +89,7 @@ func (d *Device) Wipe() {
 	defer d.talk.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.current, d.profiles, d.users, d.unlock, d.setup, d.delivery = nil, map[string]*profile.Profile{}, nil, nil, false, nil
+	d.erase()
 }
 
 // Backup is what a backup of a device holds.

@@ -96,9 +96,14 @@ func (d *Device) session(ctx context.Context, c channel) error {
 		if answer.Vanish {
 			return nil
 		}
-		if m = d.managed(); m == nil { // the command removed the MDM profile
-			return nil
+		now := d.managed()
+		if now == nil && o.RequestType == "EraseDevice" { // the last thing that it says, and only once
+			_, err = d.report(ctx, m, c.ids, withExtra(c, answerKeys(o, answer)))
 		}
+		if now == nil { // the command removed the MDM profile
+			return err
+		}
+		m = now
 		report := withExtra(c, answerKeys(o, answer))
 		for range answer.Repeat + 1 {
 			if body, err = d.report(ctx, m, c.ids, report); err != nil {
@@ -161,7 +166,7 @@ func (d *Device) answer(ctx context.Context, o *Order) Answer {
 	}
 	if or(a.Status, "Acknowledged") == "Acknowledged" {
 		if err := d.obey(ctx, *o); err != nil {
-			a = Fail("MCInstallationErrorDomain", 4001, err.Error())
+			a = asFailure(err)
 		}
 		if a.Fields == nil && d.cfg.Respond != nil {
 			a.Fields = d.plausible(*o)
@@ -191,6 +196,8 @@ func (d *Device) obey(ctx context.Context, o Order) error {
 		if string(token) != string(d.unlock) {
 			return errors.New("wrong unlock token")
 		}
+	default:
+		return d.change(o)
 	}
 	return nil
 }
@@ -253,7 +260,7 @@ func (d *Device) plausible(o Order) map[string]any {
 	switch o.RequestType {
 	case "DeviceInformation":
 		all := map[string]any{
-			"DeviceName": d.cfg.Name, "OSVersion": d.cfg.OSVersion, "BuildVersion": "22C152", "ModelName": d.cfg.ProductName,
+			"DeviceName": d.cfg.Name, "OSVersion": d.OSVersion(), "IsMDMLostModeEnabled": d.Lost(), "BuildVersion": "22C152", "ModelName": d.cfg.ProductName,
 			"ProductName": d.cfg.ProductName, "SerialNumber": d.cfg.SerialNumber, "UDID": d.ID(), "IsSupervised": true, "BatteryLevel": 0.87,
 			"DeviceCapacity": 128.0, "AvailableDeviceCapacity": 97.5, "WiFiMAC": "f0:18:98:00:00:01",
 		}
@@ -277,7 +284,7 @@ func (d *Device) plausible(o Order) map[string]any {
 	case "InstalledApplicationList":
 		return map[string]any{"InstalledApplicationList": []any{map[string]any{"Identifier": "com.apple.mobilesafari", "Name": "Safari"}}}
 	}
-	return nil
+	return d.asked(o)
 }
 
 func randomUUID() string { return uuid.NewString() }

@@ -121,7 +121,7 @@ func TestBeginManyWithAnOpenRunOfTheKey(t *testing.T) {
 
 // rosters that lie or fail.
 type (
-	stale  struct{ workflow.Roster }
+	stale      struct{ workflow.Roster }
 	unreadable struct{ workflow.Roster }
 )
 

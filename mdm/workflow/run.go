@@ -30,6 +30,9 @@ type Run struct {
 	Woke   int64       // Seq of the event that woke it last: delivered again, it does not
 	Missed []mdm.Event // what happened since a step was due, and until it was taken: the next wait may be for that
 	More   bool        // there was more than Missed holds
+	Words  []Word      `json:",omitempty"` // what operators told it, for its next step
+
+	Outlives bool `json:",omitempty"` // it goes on when its generation is over; see [Workflow.Outlives]
 
 	Due      time.Time // when the next step is to be taken, whatever happens; zero: when it is told
 	Turns    int       // steps that were taken
@@ -99,7 +102,7 @@ func (r *Run) hear(k kind, e mdm.Event, now time.Time) bool {
 	switch {
 	case r.Status.Over():
 		return false
-	case slices.Contains(ending, e.Type) && r.outlived(e):
+	case !r.Outlives && slices.Contains(ending, e.Type) && r.outlived(e):
 		r.outlive(k, e, now)
 		return true
 	case e.Enrollment != r.Enrollment: // of its device
@@ -211,6 +214,7 @@ func (r *Run) wake(e *mdm.Event, now time.Time) {
 
 func (r *Run) end(s Status, note string, now time.Time) {
 	r.Status, r.Note, r.EndedAt, r.MovedAt = s, note, now, now
+	r.Words = nil
 	r.Due, r.Waits, r.Signal, r.Missed, r.More, r.Holder, r.LeasedUntil = time.Time{}, Waits{}, nil, nil, false, "", time.Time{}
 }
 
@@ -253,6 +257,7 @@ func (r *Run) Clone() Run {
 	c.Sent = maps.Clone(r.Sent)
 	c.Waits = Waits{Answers: slices.Clone(r.Waits.Answers), Events: slices.Clone(r.Waits.Events)}
 	c.Missed = slices.Clone(r.Missed)
+	c.Words = slices.Clone(r.Words)
 	if r.Signal != nil {
 		signal := *r.Signal
 		c.Signal = &signal
@@ -261,13 +266,13 @@ func (r *Run) Clone() Run {
 }
 
 // Begun returns r as a store writes it for an enrollment, or why it does not: a NotFound error if there is no such enrollment,
-// a Forbidden one if it is not Enrolled, a Malformed one if something of r is too long to be kept.
+// a Forbidden one if it is not Enrolled and the run does not outlive that, a Malformed one if something of r is too long to be kept.
 func (r Run) Begun(e *mdm.Enrollment) (Run, error) {
 	const op = "workflow.BeginRun"
 	switch {
 	case e == nil:
 		return Run{}, mdm.Errorf(mdm.NotFound, op, "the enrollment is not known")
-	case e.State != mdm.Enrolled:
+	case e.State != mdm.Enrolled && !r.Outlives:
 		return Run{}, mdm.Errorf(mdm.Forbidden, op, "the enrollment is %s", e.State)
 	case r.ID == "" || len(r.ID) > maxKey || len(r.Key) > maxKey || !plain(r.Workflow) || !plain(r.Step):
 		return Run{}, mdm.Errorf(mdm.Malformed, op, "the ID, the key, the workflow or the step is empty or too long")

@@ -20,6 +20,9 @@ var ErrLost = errors.New("workflow: the run is somebody else's now, or over")
 // has no answer of its own then.
 var ErrCollapsed = errors.New("workflow: an open command with its collapse key is enough")
 
+// ErrOver is why the queue did not take an order of a run that outlived the generation of its enrollment.
+var ErrOver = errors.New("workflow: the generation of the enrollment is over")
+
 // Dropped is the note of a command that a workflow has withdrawn.
 const Dropped = "withdrawn by its workflow"
 
@@ -29,7 +32,7 @@ const Dropped = "withdrawn by its workflow"
 type Store interface {
 	// BeginRun stores a new run and leaves an mdm.EventWorkflowBegun. It returns false, and the run that is there, if there is
 	// one of that ID, open or over, or an open one (or one set aside) of the enrollment with the same Key. It returns a
-	// NotFound error if the enrollment is unknown and a Forbidden one if it is not Enrolled; the run gets its generation.
+	// NotFound error if the enrollment is unknown and a Forbidden one if it is not Enrolled ([Run.Begun]); the run gets its generation.
 	BeginRun(ctx context.Context, r Run) (Run, bool, error)
 	// TellRuns calls hear for every run of an enrollment that is not over, and writes those of which it returns true, in one
 	// transaction. With users it does so for the runs of a device's users, too. It may ask hear first without a transaction.

@@ -67,13 +67,26 @@ func (e *Engine) settle(ctx context.Context, k kind, t *Turn, next Next, state j
 			return Settlement{}
 		}
 		r.Version = k.version()
-		return r.settle(next, state, t.Answers, now)
+		r.Words = r.Words[min(len(t.Run.Words), len(r.Words)):]
+		s := r.settle(next, state, t.Answers, now)
+		if past(r, enrollment) { // what outlives it
+			for _, o := range s.Orders {
+				s.Refused(o.UUID, ErrOver)
+			}
+			s.Orders = nil
+		}
+		return s
 	})
 }
 
-// over reports whether the generation of a run is over.
-func over(r *Run, e *mdm.Enrollment) bool {
+// past reports whether the generation of a run is over.
+func past(r *Run, e *mdm.Enrollment) bool {
 	return e == nil || e.State == mdm.Ended || e.Generation != r.Generation
+}
+
+// over reports whether a run is over because of that.
+func over(r *Run, e *mdm.Enrollment) bool {
+	return e == nil || !r.Outlives && past(r, e)
 }
 
 // ended makes the event that tells, or will, how the generation of a run ended.
@@ -106,7 +119,7 @@ func (e *Engine) take(ctx context.Context, k kind, t *Turn) (next Next, state js
 	if over(r, t.Enrollment) {
 		return Next{}, nil, nil // SettleRun finds the same
 	}
-	if t.Answers, err = e.answers(ctx, r); err != nil {
+	if err = e.answers(ctx, t); err != nil {
 		return Next{}, nil, &storeError{err}
 	}
 	step, cancel := context.WithTimeout(ctx, e.lease()*3/4)
@@ -119,9 +132,10 @@ func (e *Engine) take(ctx context.Context, k kind, t *Turn) (next Next, state js
 	return k.take(step, t)
 }
 
-// answers reads the commands of a run that are final.
-func (e *Engine) answers(ctx context.Context, r *Run) (map[string]command.Entry, error) {
-	out := map[string]command.Entry{}
+// answers reads the commands of a run.
+func (e *Engine) answers(ctx context.Context, t *Turn) error {
+	r := t.Run
+	t.Answers, t.Waiting = map[string]command.Entry{}, map[string]command.Entry{}
 	for name, sent := range r.Sent {
 		if sent.Refused != "" {
 			continue
@@ -129,14 +143,16 @@ func (e *Engine) answers(ctx context.Context, r *Run) (map[string]command.Entry,
 		q := command.Query{Tenant: r.Enrollment.Tenant, From: r.Enrollment, UUID: sent.UUID, Results: true}
 		for entry, err := range e.cfg.Commands.Entries(ctx, q) {
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if !entry.State.Open() {
-				out[name] = entry
+			if entry.State.Open() {
+				t.Waiting[name] = entry
+			} else {
+				t.Answers[name] = entry
 			}
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // fail notes that a step failed.
@@ -186,6 +202,9 @@ func (r *Run) settle(n Next, state json.RawMessage, answers map[string]command.E
 		r.Due = now
 	}
 	r.recall(missed, now)
+	if len(r.Words) > 0 { // said meanwhile
+		r.wake(nil, now)
+	}
 	return s
 }
 

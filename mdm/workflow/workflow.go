@@ -47,6 +47,10 @@ type Workflow[S any] struct {
 	// became of the enrollment: it checked out, was ended, or came with another generation. Outlived must be quick and have no
 	// effects, and may be called more than once.
 	Outlived func(r *Run, e mdm.Event) (s Status, note string)
+	// Outlives makes runs go on when the generation of their enrollment ends, and begin on enrollments that ended: for what a
+	// device that is gone leaves to be done. Outlived is not asked then. Their steps look at [Turn.Over]; from then on the queue
+	// takes nothing of theirs ([ErrOver]). It holds for runs that begin after it was set.
+	Outlives bool
 
 	Retry Retry
 }
@@ -83,7 +87,17 @@ type Turn struct {
 	Now        time.Time
 	// Answers has the commands of the run by name, as far as there is a final answer, with results.
 	Answers map[string]command.Entry
+	// Waiting has those that are on the queue without a final answer, without their bodies: Sends says whether the device was
+	// offered one.
+	Waiting map[string]command.Entry
 }
+
+// Over reports whether the generation that the run began in is over. It is always false unless the workflow [Workflow.Outlives] it.
+func (t *Turn) Over() bool { return past(t.Run, t.Enrollment) }
+
+// Words are what operators told the run ([Engine.Tell]) since its last step, the oldest first. They are forgotten when this step
+// is written.
+func (t *Turn) Words() []Word { return t.Run.Words }
 
 // Signal returns the event that woke the run, nil if its time came.
 func (t *Turn) Signal() *mdm.Event { return t.Run.Signal }
@@ -186,7 +200,7 @@ func (w *Workflow[S]) begin(state any) (Run, error) {
 
 func (w *Workflow[S]) run(state S) (Run, error) {
 	data, err := json.Marshal(state)
-	return Run{Workflow: w.Name, Version: w.Version, Step: w.First, State: data, Status: Open}, err
+	return Run{Workflow: w.Name, Version: w.Version, Step: w.First, State: data, Status: Open, Outlives: w.Outlives}, err
 }
 
 // eventID is the ID of the run that an event begins, however often it is delivered.

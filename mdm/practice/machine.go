@@ -1,0 +1,179 @@
+package practice
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/schema"
+	"github.com/gomdm/applemdm/mdm/workflow"
+)
+
+// machineSteps are the steps of a workflow with state S.
+type machineSteps[S any] = map[string]func(context.Context, *workflow.Turn, *S) (workflow.Next, error)
+
+// PINs keeps the PINs that are made for devices, sealed. A storage.Vault is one.
+type PINs interface {
+	// CreateSecret stores a secret only if there is none of that name, and returns the one that is stored then.
+	CreateSecret(ctx context.Context, name string, s mdm.Secret) (mdm.Secret, error)
+	// Secret returns a zero Secret and no error if there is none.
+	Secret(ctx context.Context, name string) (mdm.Secret, error)
+}
+
+// PINRequest is somebody who wants to read a PIN.
+type PINRequest struct {
+	Enrollment mdm.EnrollmentID
+	Run        string // whose PIN it is
+	Actor      string
+	Reason     string
+}
+
+// machinePIN makes a PIN of six digits for a run, once: a step or a cook that is repeated gets the same.
+func machinePIN(ctx context.Context, pins PINs, name string) (mdm.Secret, error) {
+	if pins == nil {
+		return mdm.Secret{}, errors.New("practice: there is nowhere to keep a PIN")
+	}
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return mdm.Secret{}, err
+	}
+	return pins.CreateSecret(ctx, name, mdm.SecretString(fmt.Sprintf("%06d", n.Int64())))
+}
+
+// machineRead gives out a PIN, after release has agreed.
+func machineRead(ctx context.Context, pins PINs, release func(context.Context, PINRequest) error, op, name string, r PINRequest) (mdm.Secret, error) {
+	if err := machineAsked(op, r.Actor, r.Reason); err != nil {
+		return mdm.Secret{}, err
+	}
+	if pins == nil || release == nil {
+		return mdm.Secret{}, mdm.Errorf(mdm.Forbidden, op, "PINs are not given out here")
+	}
+	if err := release(ctx, r); err != nil {
+		return mdm.Secret{}, err
+	}
+	pin, err := pins.Secret(ctx, name)
+	if err == nil && pin.IsZero() {
+		return mdm.Secret{}, mdm.Errorf(mdm.NotFound, op, "there is no PIN of that run")
+	}
+	return pin, err
+}
+
+// machineAsked checks that it is known who wants something and why.
+func machineAsked(op, actor, reason string) error {
+	switch {
+	case strings.TrimSpace(actor) == "" || strings.TrimSpace(reason) == "":
+		return mdm.Errorf(mdm.Malformed, op, "who asks for it, and why, must be said")
+	case len(actor)+len(reason) > workflow.MaxWord:
+		return mdm.Errorf(mdm.Malformed, op, "actor and reason are too long")
+	}
+	return nil
+}
+
+// machineBegin looks an enrollment up, lets check object, and begins a run of which it can have one.
+func machineBegin(ctx context.Context, e *workflow.Engine, roster workflow.Roster, name string, id mdm.EnrollmentID, state any,
+	check func(*mdm.Enrollment) error) (workflow.Run, error) {
+	op := "practice." + name
+	if e == nil || roster == nil {
+		return workflow.Run{}, mdm.Errorf(mdm.Internal, op, "the engine and Roster are required")
+	}
+	if id.IsUser() {
+		return workflow.Run{}, mdm.Errorf(mdm.Forbidden, op, "it is for devices, not for their users")
+	}
+	enrollment, err := roster.Enrollment(ctx, id)
+	if err != nil {
+		return workflow.Run{}, err
+	}
+	if enrollment.State != mdm.Enrolled {
+		return workflow.Run{}, mdm.Errorf(mdm.Forbidden, op, "the enrollment is %s", enrollment.State)
+	}
+	if err := check(enrollment); err != nil {
+		return workflow.Run{}, mdm.Errorf(mdm.Forbidden, op, "%w", err)
+	}
+	r, fresh, err := e.Begin(ctx, name, id, name, state)
+	if err == nil && !fresh {
+		return r, mdm.Errorf(mdm.Forbidden, op, "it is under way already, as the run %s", r.ID)
+	}
+	return r, err
+}
+
+// machineResult is how a command of a run ended.
+type machineResult struct {
+	Entry command.Entry
+	Err   error // nil: Acknowledged
+}
+
+// machineAnswer returns how a command ended; false if it has not yet, or was not sent.
+func machineAnswer(t *workflow.Turn, name string) (machineResult, bool) {
+	if why := t.Refused(name); why != "" {
+		return machineResult{Err: fmt.Errorf("the queue does not take it: %s", why)}, true
+	}
+	entry, ok := t.Answer(name)
+	if !ok {
+		return machineResult{}, false
+	}
+	out := machineResult{Entry: entry}
+	switch entry.State {
+	case command.Acknowledged:
+	case command.Failed, command.FormatError:
+		if result, err := command.ParseResult(entry.Result); err == nil {
+			out.Err = result.Err()
+		}
+		if out.Err == nil {
+			out.Err = errors.New("the device answered " + entry.State.String())
+		}
+	default:
+		out.Err = errors.New("the command is " + entry.State.String())
+	}
+	return out, true
+}
+
+// machineSupports returns what Apple's schema has against a command for a device; nil if nothing that is known.
+func machineSupports(c command.Command, e *mdm.Enrollment) error {
+	return command.Validate(c, schema.TargetOf(e, e)).Err()
+}
+
+// machineInfo asks for some of DeviceInformation.
+func machineInfo(queries ...command.DeviceInformationQuery) command.Order {
+	return command.Order{Command: command.DeviceInformation{Queries: queries}}
+}
+
+// machineSaid reads the answer to machineInfo; nil if it cannot be read.
+func machineSaid(r machineResult) *command.DeviceInformationQueryResponses {
+	if r.Err != nil {
+		return nil
+	}
+	response, err := command.DecodeResponse("DeviceInformation", r.Entry.Result)
+	if info, ok := response.(*command.DeviceInformationResponse); ok && err == nil {
+		return &info.QueryResponses
+	}
+	return nil
+}
+
+// machineWait is how long to wait after so many failures: twice as long each time.
+func machineWait(first, most time.Duration, failures int) time.Duration {
+	return min(first<<min(max(failures-1, 0), 16), most)
+}
+
+func machineOr(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
+
+func machineText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func machineIsMac(e *mdm.Enrollment) bool { return schema.PlatformOf(&e.Device) == schema.MacOS }
+
+func machineStamp(at time.Time) string { return at.UTC().Format(time.RFC3339) }
