@@ -95,6 +95,9 @@ func (l *LostMode) Tell(ctx context.Context, e *workflow.Engine, tenant, run, wh
 
 // lostCapable says why a device cannot be put into Lost Mode.
 func lostCapable(e *mdm.Enrollment) error {
+	if e.Channel.IsUserEnrollment() {
+		return errors.New("the device belongs to its user: a User Enrollment is not put into Lost Mode")
+	}
 	if e.Device.Supervised == mdm.No {
 		return errors.New("the device is not supervised, and Lost Mode is for supervised devices")
 	}
