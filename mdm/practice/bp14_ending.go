@@ -134,11 +134,18 @@ func (p *Ending) end(ctx context.Context, t *workflow.Turn, s *endingState) (wor
 	return workflow.Go("clean").Note("ended by the server"), nil
 }
 
-// clean does what is left to do, again and again until it is done. Access of a device that has enrolled anew is not closed.
+// clean does what is left to do, again and again until it is done. To a device that has enrolled anew access is opened again.
 func (p *Ending) clean(ctx context.Context, t *workflow.Turn, s *endingState) (workflow.Next, error) {
 	anew := t.Enrollment.Generation != t.Run.Generation
-	if p.Access != nil && !anew {
-		if err := p.Access.Limit(ctx, t.Enrollment); err != nil {
+	if anew && t.Enrollment.State == mdm.Pending { // on its way
+		return workflow.Go("clean").On(eraseEnds()...).At(t.Now.Add(time.Hour)), nil
+	}
+	if p.Access != nil {
+		set := p.Access.Limit
+		if anew && t.Enrollment.State == mdm.Enrolled {
+			set = p.Access.Restore
+		}
+		if err := set(ctx, t.Enrollment); err != nil {
 			return workflow.Next{}, err
 		}
 	}

@@ -145,7 +145,7 @@ func TestErase(t *testing.T) {
 				return command.EraseDeviceReturnToService{WiFiProfileData: []byte("wifi password")}, nil
 			}}
 		l.serve(func(c *server.Config) { c.Cooks = erase.Cooks() }, erase.Workflows()...)
-		mac, phone, quiet := l.enrolled(aMac), l.enrolled(mdmtest.Config{}), l.enrolled(mdmtest.Config{Respond: vanish})
+		mac, phone, quiet := l.enrolled(aMac), l.enrolled(mdmtest.Config{}), l.earthly(mdmtest.Config{Respond: vanish})
 		l.settle(mac, phone, quiet)
 		begin := func(d *mdmtest.Device, o practice.EraseOrder) string {
 			o.Actor, o.Reason = "ada", "sold"
@@ -189,6 +189,17 @@ func TestErase(t *testing.T) {
 		assert.True(t, quiet.Managed())
 		assert.Len(t, took(quiet), 1)
 	})
+}
+
+// earthly returns an enrolled device whose clock is not the lab's, so that it can enroll again when that was advanced: signatures
+// of SCEP messages bear the real time.
+func (l *lab) earthly(cfg mdmtest.Config) *mdmtest.Device {
+	l.Helper()
+	cfg.RootCAs = l.roots
+	d := mdmtest.NewDevice(cfg)
+	l.devices = append(l.devices, d)
+	require.NoError(l, d.Enroll(l.Context(), l.https.URL+"/enroll"))
+	return d
 }
 
 // vanish erases without a word.
