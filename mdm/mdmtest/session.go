@@ -263,6 +263,7 @@ func (d *Device) plausible(o Order) map[string]any {
 			"DeviceName": d.cfg.Name, "OSVersion": d.OSVersion(), "IsMDMLostModeEnabled": d.Lost(), "BuildVersion": "22C152", "ModelName": d.cfg.ProductName,
 			"ProductName": d.cfg.ProductName, "SerialNumber": d.cfg.SerialNumber, "UDID": d.ID(), "IsSupervised": true, "BatteryLevel": 0.87,
 			"DeviceCapacity": 128.0, "AvailableDeviceCapacity": 97.5, "WiFiMAC": "f0:18:98:00:00:01",
+			"AwaitingConfiguration": d.InSetup(),
 		}
 		responses := map[string]any{}
 		queries, _ := o.Command["Queries"].([]any)

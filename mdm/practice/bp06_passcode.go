@@ -1,0 +1,211 @@
+package practice
+
+import (
+	"context"
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/workflow"
+)
+
+// Passcode keeps profiles from a device until its passcode keeps the policy, and takes them back when it does not any more
+// (Apple, "MDM Best Practices": passcode compliance). It sends the policy, asks the device by SecurityInfo, at once and then
+// in growing waits, and when the device is compliant it sends what waits, once and in order. From then on it asks now and
+// then; when compliance is lost, and the device's grace is over, the profiles are removed, until it is back.
+//
+// A run lasts as long as its enrollment. Enrollments of macOS say nothing about passcodes: see CannotAsk.
+type Passcode struct {
+	Roster   workflow.Roster // required
+	Profiles ProfileSource   // required
+	// Waiting returns the PayloadIdentifiers of the profiles that wait, in order. Required. None: nothing begins. It is asked
+	// again at each step: what it adds waits from then on, and what it leaves out is not sent any more.
+	Waiting func(ctx context.Context, e *mdm.Enrollment) ([]string, error)
+	// Policy is the PayloadIdentifier of the profile with the passcode policy, which is sent first. Empty: it is there.
+	Policy string
+
+	Times ComplianceTimes
+	// Fresh is how old the device's word may be when it takes a profile that waits; after it the device is asked again.
+	// 0: Times.Recheck.
+	Fresh time.Duration
+	// Again says how a profile is sent again that the device refused; the zero value is after 1 minute, doubling up to 6
+	// hours, 10 times, and then when the gate opens the next time.
+	Again workflow.Retry
+
+	// Keep leaves the profiles on a device that is not compliant any more. Changed tells of it.
+	Keep    bool
+	Changed GateChanged // nil: nobody is told
+	// CannotAsk decides about enrollments that do not say whether they are compliant (macOS): true sends what waits when the
+	// policy is there. Nil or false: the run fails, and its note says that the policy and the rest belong into one profile
+	// ([profile.Pair]).
+	CannotAsk func(e *mdm.Enrollment) bool
+	// ByHand leaves it to Engine.Begin (with the key [PasscodeWorkflow]) to begin a run. False: each enrollment of a device does.
+	ByHand bool
+}
+
+// PasscodeWorkflow is the name of the workflow of [Passcode], and the key of its runs.
+const PasscodeWorkflow = "passcode"
+
+const passcodeCook = "passcode.install"
+
+// Steps of the workflow.
+const (
+	passcodePolicy = "policy" // it waits for the policy
+	passcodeShut   = "shut"   // it waits for a compliant passcode
+	passcodeOpen   = "open"   // what waited is sent
+)
+
+const passcodeUnsaid = "a Mac does not say whether its passcode is compliant: put the policy and what waits for it into one profile"
+
+type passcodeState struct {
+	Policy parcel         `json:",omitzero"`
+	Poll   compliancePoll `json:",omitzero"`
+	Gate   gate           `json:",omitzero"`
+	Grace  time.Time      `json:",omitzero"` // its end
+	Until  time.Time      `json:",omitzero"` // when the next step is due if nothing happens
+}
+
+// Workflows returns what belongs into server.Config.Workflows.
+func (p *Passcode) Workflows() []workflow.Any {
+	w := &workflow.Workflow[passcodeState]{Name: PasscodeWorkflow, Version: 1, First: passcodePolicy, Start: p.start,
+		Steps: map[string]func(context.Context, *workflow.Turn, *passcodeState) (workflow.Next, error){
+			passcodePolicy: p.step, passcodeShut: p.step, passcodeOpen: p.step,
+		}}
+	if !p.ByHand {
+		w.Listens = arrivals()
+	}
+	return []workflow.Any{w}
+}
+
+// Cooks returns what belongs into server.Config.Cooks.
+func (p *Passcode) Cooks() map[string]command.Cook {
+	return map[string]command.Cook{passcodeCook: InstallCook(p.Roster, p.Profiles, func(ctx context.Context, e *mdm.Enrollment, name string) error {
+		if name == p.Policy {
+			return nil
+		}
+		names, err := p.Waiting(ctx, e)
+		return stillListed(names, err, name)
+	})}
+}
+
+// arrivals are the events with which the management of an enrollment begins.
+func arrivals() []mdm.EventType {
+	return []mdm.EventType{mdm.EventEnrolled, mdm.EventReenrolled, mdm.EventAfterWipe}
+}
+
+func (p *Passcode) start(_ context.Context, event mdm.Event) (passcodeState, string, bool, error) {
+	return passcodeState{}, PasscodeWorkflow, !event.Enrollment.IsUser(), nil
+}
+
+func (p *Passcode) step(ctx context.Context, t *workflow.Turn, s *passcodeState) (workflow.Next, error) {
+	waiting, err := p.Waiting(ctx, t.Enrollment)
+	if err != nil {
+		return workflow.Next{}, err
+	}
+	if len(waiting) == 0 && len(s.Gate.Goods) == 0 {
+		return workflow.Finish("nothing waits"), nil
+	}
+	asks := PasscodeWayFor(t.Enrollment) != PasscodeInOneProfile
+	if !asks && (p.CannotAsk == nil || !p.CannotAsk(t.Enrollment)) {
+		return workflow.GiveUp(passcodeUnsaid), nil
+	}
+	again, a := installRetry(p.Again), &installAgenda{}
+	s.Gate.take(t, waiting, again)
+	if next, ready := p.policy(t, s, a, again); !ready {
+		return next, nil
+	}
+	return p.gate(ctx, t, s, a, asks)
+}
+
+// policy sends the policy, and is true when it is there.
+func (p *Passcode) policy(t *workflow.Turn, s *passcodeState, a *installAgenda, again workflow.Retry) (workflow.Next, bool) {
+	if p.Policy == "" || s.Policy.Here {
+		return workflow.Next{}, true
+	}
+	if s.Policy.Name == "" {
+		s.Policy = parcel{Name: p.Policy, Install: errand{Due: t.Now}}
+	}
+	if answer, ok := s.Policy.take(t, again); ok && s.Policy.Here {
+		s.Grace = answer.FinishedAt.Add(p.Times.filled().Grace)
+		return workflow.Next{}, true
+	}
+	if s.Policy.over(again) {
+		return workflow.GiveUp("the passcode policy is not installed, so nothing waits for it" + parcels{s.Policy}.trouble()), false
+	}
+	s.Policy.serve(a, t.Now, passcodeCook, time.Time{}, again)
+	s.Policy.await(a, again)
+	return a.next(t, passcodePolicy, "waits for the policy"+parcels{s.Policy}.trouble()), false
+}
+
+// gate asks, and opens and shuts the gate.
+func (p *Passcode) gate(ctx context.Context, t *workflow.Turn, s *passcodeState, a *installAgenda, asks bool) (workflow.Next, error) {
+	times, again := p.Times.filled(), installRetry(p.Again)
+	if asks {
+		s.Poll.take(t, times, func(r command.SecurityInfoResponse) (mdm.Tristate, string) {
+			verdict := PasscodeCompliance(r, t.Enrollment.Channel.IsUserEnrollment())
+			return verdict, map[mdm.Tristate]string{mdm.No: "the passcode is not compliant", mdm.Unsaid: "it does not say whether the passcode is compliant"}[verdict]
+		})
+		s.Gate.Proof = s.Poll.Checked
+	} else {
+		s.Poll.Verdict, s.Gate.Proof = mdm.Yes, t.Now
+	}
+	if err := s.Poll.decide(ctx, t, &s.Gate, a, s.Grace, p.Changed, p.Keep); err != nil {
+		return workflow.Next{}, err
+	}
+	stale := s.Gate.serve(t, a, passcodeCook, freshness(p.Fresh, times), again)
+	if asks {
+		s.Poll.serve(a, t.Now, times, stale || installResumed(t, s.Until) || s.Poll.graceOver(t.Now, s.Grace))
+	}
+	step := passcodeShut
+	if s.Gate.Open {
+		step = passcodeOpen
+	}
+	a.at(graceAhead(t.Now, s.Grace))
+	next := a.next(t, step, s.Poll.note(t.Now, s.Gate.Open, s.Grace)+s.Gate.Goods.trouble())
+	s.Until = a.until
+	return next, nil
+}
+
+func freshness(fresh time.Duration, times ComplianceTimes) time.Duration {
+	if fresh <= 0 {
+		return times.Recheck
+	}
+	return fresh
+}
+
+// decide opens the gate if the device is compliant. It shuts it if the device said after the grace that it is not.
+func (c *compliancePoll) decide(ctx context.Context, t *workflow.Turn, g *gate, a *installAgenda, grace time.Time, changed GateChanged, keep bool) error {
+	switch {
+	case c.Verdict == mdm.Yes:
+		return g.open(ctx, t, a, changed)
+	case !c.Checked.IsZero() && !c.Checked.Before(grace) && (g.Open || !grace.IsZero()):
+		return g.shut(ctx, t, a, changed, keep, c.Text)
+	}
+	return nil
+}
+
+// graceOver is true if the device was not asked since the grace ended.
+func (c *compliancePoll) graceOver(now, grace time.Time) bool {
+	return !grace.IsZero() && c.Verdict != mdm.Yes && !now.Before(grace) && c.AskedAt.Before(grace)
+}
+
+// graceAhead is the end of the grace, as long as it has not come.
+func graceAhead(now, grace time.Time) time.Time {
+	if now.Before(grace) {
+		return grace
+	}
+	return time.Time{}
+}
+
+// note says how it stands.
+func (c *compliancePoll) note(now time.Time, open bool, grace time.Time) string {
+	switch {
+	case open && c.Verdict == mdm.Yes:
+		return "compliant"
+	case c.Checked.IsZero():
+		return "waits for the device's word"
+	case now.Before(grace):
+		return c.Text + "; the device lets its user put that off until " + grace.UTC().Format(time.RFC3339)
+	}
+	return c.Text
+}

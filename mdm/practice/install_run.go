@@ -1,0 +1,255 @@
+package practice
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/workflow"
+)
+
+// The runs of the practices that install profiles do the same at every step: they take in what is answered, decide, and send
+// what is due. What follows is what they share.
+
+// installRetry fills in the defaults of how a command that fails is tried again.
+func installRetry(r workflow.Retry) workflow.Retry {
+	if r.Limit <= 0 {
+		r.Limit = 10
+	}
+	if r.First <= 0 {
+		r.First = time.Minute
+	}
+	if r.Most <= 0 {
+		r.Most = 6 * time.Hour
+	}
+	return r
+}
+
+// installWait is how long to wait after so many failures.
+func installWait(r workflow.Retry, failures int) time.Duration {
+	return min(r.First<<min(max(failures-1, 0), 20), r.Most)
+}
+
+// errand is a command that a run sends until it succeeds, in the state of the run.
+type errand struct {
+	Out   bool      `json:",omitempty"` // on the queue, without an answer
+	Tries int       `json:",omitempty"` // that failed in a row
+	Due   time.Time `json:",omitzero"`  // when it is to be sent; zero: it is not
+	Why   string    `json:",omitempty"` // it failed
+}
+
+// take returns the final answer to the errand's command, once. It counts failures and says when the next try is due; what
+// was withdrawn is not due again.
+func (d *errand) take(t *workflow.Turn, name string, r workflow.Retry) (command.Entry, bool) {
+	if !d.Out {
+		return command.Entry{}, false
+	}
+	if why := t.Refused(name); why != "" {
+		d.fail(why, t.Now, r)
+		return command.Entry{State: command.Failed, Note: why, FinishedAt: t.Now}, true
+	}
+	answer, ok := t.Answer(name)
+	if !ok {
+		return command.Entry{}, false
+	}
+	switch answer.State {
+	case command.Acknowledged:
+		*d = errand{}
+	case command.Canceled:
+		*d = errand{Why: answer.Note}
+	default:
+		d.fail(installReason(answer), t.Now, r)
+	}
+	return answer, true
+}
+
+func (d *errand) fail(why string, now time.Time, r workflow.Retry) {
+	d.Out, d.Why = false, why
+	d.Tries++
+	d.Due = now.Add(installWait(r, d.Tries))
+}
+
+// installReason says in words why a command did not succeed.
+func installReason(e command.Entry) string {
+	if e.State == command.Failed {
+		if result, err := command.ParseResult(e.Result); err == nil && result.Err() != nil {
+			return result.Err().Error()
+		}
+	}
+	return e.State.String()
+}
+
+func (d *errand) due(now time.Time) bool { return !d.Out && !d.Due.IsZero() && !now.Before(d.Due) }
+
+// installAgenda gathers what a step does and what it waits for, before it is known which step is next.
+type installAgenda struct {
+	do    []func(workflow.Next) workflow.Next
+	until time.Time
+}
+
+func (a *installAgenda) send(d *errand, name string, o command.Order) {
+	d.Out, d.Due = true, time.Time{}
+	a.do = append(a.do, func(n workflow.Next) workflow.Next { return n.Send(name, o) })
+}
+
+// drop withdraws a command, if it is on the queue.
+func (a *installAgenda) drop(d *errand, name string) {
+	if d.Out {
+		a.do = append(a.do, func(n workflow.Next) workflow.Next { return n.Drop(name) })
+	}
+	*d = errand{}
+}
+
+// await waits for the errand's answer, or for when it is due again.
+func (a *installAgenda) await(d *errand, name string) {
+	if d.Out {
+		a.do = append(a.do, func(n workflow.Next) workflow.Next { return n.Answered(name) })
+	} else {
+		a.at(d.Due)
+	}
+}
+
+// at waits no longer than until t. Zero is no limit.
+func (a *installAgenda) at(t time.Time) {
+	if !t.IsZero() && (a.until.IsZero() || t.Before(a.until)) {
+		a.until = t
+	}
+}
+
+// next ends a step that goes on with another. What waits for nothing looks again in a day.
+func (a *installAgenda) next(t *workflow.Turn, step, note string, on ...mdm.EventType) workflow.Next {
+	n := workflow.Go(step).Note(note)
+	for _, do := range a.do {
+		n = do(n)
+	}
+	if len(on) > 0 {
+		n = n.On(on...)
+	}
+	a.at(t.Now.Add(24 * time.Hour))
+	return n.At(a.until)
+}
+
+// installResumed reports that somebody resumed the run: neither an event woke it nor did its time come.
+func installResumed(t *workflow.Turn, until time.Time) bool {
+	return t.Signal() == nil && t.Now.Before(until)
+}
+
+// parcel is a profile on its way to an enrollment, in the state of a run.
+type parcel struct {
+	Name     string
+	Stage    int    `json:",omitempty"`
+	Passcode bool   `json:",omitempty"` // it holds passcode policies only
+	Install  errand `json:",omitzero"`
+	Remove   errand `json:",omitzero"`
+	Sent     bool   `json:",omitempty"` // it may be on the device
+	Here     bool   `json:",omitempty"` // its installation was acknowledged
+	Off      bool   `json:",omitempty"` // it was called off
+}
+
+func (p *parcel) install() string { return "install " + p.Name }
+func (p *parcel) remove() string  { return "remove " + p.Name }
+
+// take takes in the answers. The bool says that the installation has an answer now, a good or a bad one.
+func (p *parcel) take(t *workflow.Turn, r workflow.Retry) (command.Entry, bool) {
+	if answer, ok := p.Remove.take(t, p.remove(), r); ok {
+		p.removed(answer)
+	}
+	answer, ok := p.Install.take(t, p.install(), r)
+	switch {
+	case !ok:
+	case answer.State == command.Acknowledged:
+		p.Here = true
+	case answer.State == command.Canceled:
+		p.Off = true
+	case answer.State == command.Expired: // the device did not come in time: that is no failure of the profile
+		p.Install = errand{Due: t.Now}
+	}
+	return answer, ok
+}
+
+// removed takes in the answer to a removal. What was not there is removed.
+func (p *parcel) removed(answer command.Entry) {
+	gone := answer.State == command.Acknowledged
+	if result, err := command.ParseResult(answer.Result); answer.State == command.Failed && err == nil {
+		gone = command.Advise("RemoveProfile", result.Err()) == command.Done
+	}
+	if gone {
+		p.Remove, p.Sent, p.Here = errand{}, false, false
+	}
+}
+
+// over reports that nothing more happens by itself: it is there, called off, or was tried often enough.
+func (p *parcel) over(r workflow.Retry) bool { return p.Here || p.Off || p.Install.Tries >= r.Limit }
+
+// again has it installed, now.
+func (p *parcel) again(a *installAgenda, now time.Time) {
+	a.drop(&p.Remove, p.remove())
+	if !p.Install.Out {
+		p.Here, p.Off, p.Install = false, false, errand{Due: now}
+	}
+}
+
+// withdraw takes it away: what is on the queue is dropped, and what may be on the device removed, unless that is kept.
+func (p *parcel) withdraw(a *installAgenda, now time.Time, keep bool) {
+	a.drop(&p.Install, p.install())
+	if keep {
+		return
+	}
+	p.Here = false
+	if p.Sent && !p.Remove.Out && p.Remove.Due.IsZero() {
+		p.Remove.Due = now
+	}
+}
+
+// serve sends what is due: the installation by this cook, or the removal.
+func (p *parcel) serve(a *installAgenda, now time.Time, cook string, notAfter time.Time, r workflow.Retry) {
+	if p.Remove.due(now) && p.Remove.Tries < r.Limit {
+		a.send(&p.Remove, p.remove(), command.Order{Command: command.RemoveProfile{Identifier: p.Name}, Priority: command.Profiles})
+	}
+	if p.Install.due(now) && !p.over(r) {
+		traits := command.Traits(0)
+		if p.Passcode {
+			traits = command.PasscodeOnly
+		}
+		p.Sent = true
+		a.send(&p.Install, p.install(), command.Order{Command: InstallRecipe(cook, p.Name, traits), Priority: command.Profiles, NotAfter: notAfter})
+	}
+}
+
+// await waits for what is under way, and for what is due.
+func (p *parcel) await(a *installAgenda, r workflow.Retry) {
+	if p.Remove.Out || p.Remove.Tries < r.Limit {
+		a.await(&p.Remove, p.remove())
+	}
+	if p.Install.Out || !p.over(r) {
+		a.await(&p.Install, p.install())
+	}
+}
+
+// parcels are profiles in the order in which they are sent.
+type parcels []parcel
+
+// want adds the names that are not there yet, due at once if due is set. One that is not wanted any more is called off by its
+// cook, if it was not delivered yet.
+func (l *parcels) want(names []string, due time.Time) {
+	for _, name := range names {
+		if !slices.ContainsFunc(*l, func(p parcel) bool { return p.Name == name }) {
+			*l = append(*l, parcel{Name: name, Install: errand{Due: due}})
+		}
+	}
+}
+
+// trouble says in words what did not work, empty if all did.
+func (l parcels) trouble() string {
+	text := ""
+	for _, p := range l {
+		if why := p.Install.Why; why != "" && !p.Here && !p.Off {
+			text += "; " + p.Name + ": " + why
+		}
+		if why := p.Remove.Why; why != "" {
+			text += "; removing " + p.Name + ": " + why
+		}
+	}
+	return text
+}
