@@ -38,9 +38,9 @@ func (c ComplianceTimes) filled() ComplianceTimes {
 // compliancePoll is a device that is asked for SecurityInfo, in the state of a run. One question is on the queue at most.
 type compliancePoll struct {
 	Ask     errand       `json:",omitzero"`
-	AskedAt time.Time    `json:",omitzero"`
+	AskedAt time.Time    `json:",omitzero"`  // or when it was heard again; the waits count from then
 	Rung    int          `json:",omitempty"` // questions since the waits began
-	Missed  bool         `json:",omitempty"` // the last question but one had no answer
+	Missed  bool         `json:",omitempty"` // a question had no answer
 	Errors  int          `json:",omitempty"` // answers in a row that were none
 	Verdict mdm.Tristate `json:",omitempty"` // of the last answer
 	Text    string       `json:",omitempty"` // what is missing
@@ -58,9 +58,9 @@ func (c *compliancePoll) take(t *workflow.Turn, times ComplianceTimes, judge com
 	if !ok {
 		return false
 	}
-	c.Ask.Due = time.Time{} // it is asked by the times
-	if c.Missed {
-		c.Rung, c.Missed = 1, false
+	c.Ask.Due = time.Time{}                                     // it is asked by the times
+	if c.Missed || t.Now.After(c.AskedAt.Add(times.Waits[0])) { // it was silent
+		c.Rung, c.Missed, c.AskedAt = 1, false, t.Now
 	}
 	var said command.SecurityInfoResponse
 	err := errors.New("answered with " + installReason(answer))
