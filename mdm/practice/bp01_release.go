@@ -9,16 +9,16 @@ import (
 	"github.com/gomdm/applemdm/mdm/workflow"
 )
 
-// release lets who waits in Setup Assistant go on, in the state of a run: a device by DeviceConfigured, a user of Shared iPad
+// setupRelease lets who waits in Setup Assistant go on, in the state of a run: a device by DeviceConfigured, a user of Shared iPad
 // by UserConfigured. Acknowledged may mean that the command was only accepted, so a device is asked afterwards whether it
 // still waits, and told again if it does. Its word counts, and that of its TokenUpdates.
-type release struct {
-	Go    errand `json:",omitzero"`
-	Ask   errand `json:",omitzero"` // whether it still waits
-	Sends int    `json:",omitempty"`
-	Acks  int    `json:",omitempty"`
-	Done  bool   `json:",omitempty"`
-	Why   string `json:",omitempty"` // it is not known to have worked
+type setupRelease struct {
+	Go    installErrand `json:",omitzero"`
+	Ask   installErrand `json:",omitzero"` // whether it still waits
+	Sends int           `json:",omitempty"`
+	Acks  int           `json:",omitempty"`
+	Done  bool          `json:",omitempty"`
+	Why   string        `json:",omitempty"` // it is not known to have worked
 }
 
 const (
@@ -35,13 +35,15 @@ const (
 	releaseAcks  = 5
 )
 
-func (r *release) begun() bool { return r.Sends > 0 }
+func (r *setupRelease) begun() bool { return r.Sends > 0 }
 
 // over reports that nobody waits, or that enough was tried.
-func (r *release) over(t *workflow.Turn) bool { return r.Done || !t.Enrollment.AwaitingConfiguration }
+func (r *setupRelease) over(t *workflow.Turn) bool {
+	return r.Done || !t.Enrollment.AwaitingConfiguration
+}
 
 // take takes in the answers.
-func (r *release) take(t *workflow.Turn) {
+func (r *setupRelease) take(t *workflow.Turn) {
 	if answer, ok := r.Go.take(t, releaseGo, releaseRetry); ok {
 		switch {
 		case answer.State != command.Acknowledged:
@@ -72,7 +74,7 @@ func (r *release) take(t *workflow.Turn) {
 }
 
 // serve sends what is due.
-func (r *release) serve(t *workflow.Turn, a *installAgenda) {
+func (r *setupRelease) serve(t *workflow.Turn, a *installAgenda) {
 	if !r.begun() {
 		r.Go.Due = t.Now
 	}
@@ -98,7 +100,7 @@ func (r *release) serve(t *workflow.Turn, a *installAgenda) {
 }
 
 // note says how it stands.
-func (r *release) note(t *workflow.Turn) string {
+func (r *setupRelease) note(t *workflow.Turn) string {
 	switch {
 	case r.over(t):
 		return ""

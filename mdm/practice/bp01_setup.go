@@ -60,13 +60,13 @@ const setupCook = "setup.install"
 var setupSteps = [...]string{"trust", "restrictions", "capabilities", "rest"}
 
 type setupState struct {
-	OnlyRelease bool      `json:",omitempty"` // of a user who waits once more
-	Listed      bool      `json:",omitempty"` // Stages was asked
-	Stage       int       `json:",omitempty"`
-	StageAt     time.Time `json:",omitzero"`
-	Profiles    parcels   `json:",omitempty"`
-	Release     release   `json:",omitzero"`
-	Why         string    `json:",omitempty"` // a hook did not work
+	OnlyRelease bool           `json:",omitempty"` // of a user who waits once more
+	Listed      bool           `json:",omitempty"` // Stages was asked
+	Stage       int            `json:",omitempty"`
+	StageAt     time.Time      `json:",omitzero"`
+	Profiles    installParcels `json:",omitempty"`
+	Release     setupRelease   `json:",omitzero"`
+	Why         string         `json:",omitempty"` // a hook did not work
 }
 
 // Workflows returns what belongs into server.Config.Workflows.
@@ -76,14 +76,14 @@ func (p *Setup) Workflows() []workflow.Any {
 		steps[name] = p.step
 	}
 	return []workflow.Any{&workflow.Workflow[setupState]{Name: SetupWorkflow, Version: 1, First: setupSteps[0], Steps: steps, Start: p.start,
-		Listens: append(arrivals(), mdm.EventTokenUpdated)}}
+		Listens: append(installArrivals(), mdm.EventTokenUpdated)}}
 }
 
 // Cooks returns what belongs into server.Config.Cooks.
 func (p *Setup) Cooks() map[string]command.Cook {
 	return map[string]command.Cook{setupCook: InstallCook(p.Roster, p.Profiles, func(ctx context.Context, e *mdm.Enrollment, name string) error {
 		stages, err := p.stages(ctx, e)
-		return stillListed(slices.Concat(stages.all()...), err, name)
+		return installListed(slices.Concat(stages.all()...), err, name)
 	})}
 }
 
@@ -96,7 +96,7 @@ func (p *Setup) stages(ctx context.Context, e *mdm.Enrollment) (SetupStages, err
 
 func (p *Setup) start(ctx context.Context, event mdm.Event) (s setupState, key string, ok bool, err error) {
 	if !event.Enrollment.IsUser() {
-		return s, SetupWorkflow, slices.Contains(arrivals(), event.Type), nil
+		return s, SetupWorkflow, slices.Contains(installArrivals(), event.Type), nil
 	}
 	e, err := p.Roster.Enrollment(ctx, event.Enrollment)
 	if err != nil {
@@ -128,7 +128,7 @@ func (p *Setup) step(ctx context.Context, t *workflow.Turn, s *setupState) (work
 	if p.mayGo(ctx, t, s, a) {
 		s.Release.serve(t, a)
 	}
-	if s.Listed && s.Stage == setupRest && s.Release.over(t) && !slices.ContainsFunc(s.Profiles, func(r parcel) bool { return !r.over(again) || r.Install.Out }) {
+	if s.Listed && s.Stage == setupRest && s.Release.over(t) && !slices.ContainsFunc(s.Profiles, func(r installParcel) bool { return !r.over(again) || r.Install.Out }) {
 		return s.finish(), nil
 	}
 	return a.next(t, setupSteps[s.Stage], s.note(t), mdm.EventTokenUpdated), nil
@@ -148,7 +148,7 @@ func (p *Setup) list(ctx context.Context, t *workflow.Turn, s *setupState, a *in
 	}
 	stages, err := setupGuard(func() (SetupStages, error) { return p.stages(ctx, t.Enrollment) })
 	if err != nil {
-		s.Why = "; the stages are not known: " + err.Error()
+		s.Why = "; the stages are not known: " + installClip(err.Error())
 		a.at(t.Now.Add(time.Minute))
 		return
 	}
@@ -180,7 +180,7 @@ func (p *Setup) advance(t *workflow.Turn, s *setupState, a *installAgenda) {
 		wait = time.Hour
 	}
 	for s.Listed && s.Stage < setupRest {
-		open := slices.ContainsFunc(s.Profiles, func(r parcel) bool {
+		open := slices.ContainsFunc(s.Profiles, func(r installParcel) bool {
 			return r.Stage == s.Stage && !r.Here && !r.Off && r.Install.Tries == 0
 		})
 		if open && t.Now.Before(s.StageAt.Add(wait)) {
@@ -214,7 +214,7 @@ func (p *Setup) mayGo(ctx context.Context, t *workflow.Turn, s *setupState, a *i
 	}
 	ready, err := setupGuard(func() (bool, error) { return p.Ready(ctx, t.Enrollment) })
 	if s.Why = ""; err != nil {
-		s.Why = "; it is not known whether all is ready: " + err.Error()
+		s.Why = "; it is not known whether all is ready: " + installClip(err.Error())
 	}
 	if !ready || err != nil {
 		a.at(t.Now.Add(15 * time.Second))
@@ -233,10 +233,11 @@ func (s *setupState) note(t *workflow.Turn) string {
 	return fmt.Sprintf("%d of %d profiles are installed%s%s%s", here, len(s.Profiles), s.Release.note(t), s.Profiles.trouble(), s.Why)
 }
 
+// finish ends the run. Who does not wait any more is not told to go on any more.
 func (s *setupState) finish() workflow.Next {
-	why := s.Release.Why + s.Profiles.trouble()
-	if why != "" {
-		return workflow.GiveUp("not all could be done" + why)
+	next := workflow.Finish("all is done")
+	if why := s.Release.Why + s.Profiles.trouble(); why != "" {
+		next = workflow.GiveUp("not all could be done" + why)
 	}
-	return workflow.Finish("all is done")
+	return next.Drop(releaseGo).Drop(releaseAsk)
 }

@@ -21,28 +21,28 @@ import (
 
 var setupStages = practice.SetupStages{Trust: []string{"t1", "t2"}, Passcode: []string{"p"}, Restrictions: []string{"r"}, Capabilities: []string{"c"}}
 
-func staged(s practice.SetupStages) func(context.Context, *mdm.Enrollment) (practice.SetupStages, error) {
+func setupStaged(s practice.SetupStages) func(context.Context, *mdm.Enrollment) (practice.SetupStages, error) {
 	return func(context.Context, *mdm.Enrollment) (practice.SetupStages, error) { return s, nil }
 }
 
 func TestBP01_StagesInOrder(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(setupStages)})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(setupStages)})
 		d := l.enrolled(mdmtest.Config{})
 		l.flush()
 		assert.Len(t, l.queue(d), 2, "only the first stage is on the queue")
 		l.settle(d)
-		assert.Equal(t, []string{"+t1", "+t2", "+p", "+r", "+c"}, got(d), "nothing is released that does not wait")
+		assert.Equal(t, []string{"+t1", "+t2", "+p", "+r", "+c"}, gotProfiles(d), "nothing is released that does not wait")
 		require.Len(t, l.runs("setup"), 1)
 		assert.Equal(t, workflow.Done, l.runs("setup")[0].Status)
 		l.advance(48*time.Hour, d)
-		assert.Len(t, got(d), 5, "each once")
+		assert.Len(t, gotProfiles(d), 5, "each once")
 	})
 }
 
 func TestBP01_NotAfterAuthenticateAlone(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		p := &practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(setupStages)}
+		p := &practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(setupStages)}
 		l.serve(func(c *server.Config) { c.Cooks, c.Wrap = p.Cooks(), noTokenUpdate }, p.Workflows()...)
 		d := l.device(mdmtest.Config{})
 		require.Error(t, d.Enroll(t.Context(), l.https.URL+"/enroll"))
@@ -59,10 +59,10 @@ func TestBP01_NotAfterAuthenticateAlone(t *testing.T) {
 
 func TestBP01_ReleasedWhenAllIsThere(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(setupStages)})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(setupStages)})
 		d := l.enrolled(mdmtest.Config{AwaitConfiguration: true})
 		l.settle(d)
-		assert.Equal(t, []string{"+t1", "+t2", "+p", "+r", "+c", "DeviceConfigured", "DeviceInformation"}, got(d))
+		assert.Equal(t, []string{"+t1", "+t2", "+p", "+r", "+c", "DeviceConfigured", "DeviceInformation"}, gotProfiles(d))
 		assert.False(t, d.InSetup())
 		assert.Equal(t, workflow.Done, l.runs("setup")[0].Status)
 	})
@@ -70,10 +70,10 @@ func TestBP01_ReleasedWhenAllIsThere(t *testing.T) {
 
 func TestBP01_ReleasedAtOnceIfNothingIsToBeDone(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster})
 		d := l.enrolled(mdmtest.Config{AwaitConfiguration: true})
 		l.settle(d)
-		assert.Equal(t, []string{"DeviceConfigured", "DeviceInformation"}, got(d))
+		assert.Equal(t, []string{"DeviceConfigured", "DeviceInformation"}, gotProfiles(d))
 		assert.False(t, d.InSetup())
 	})
 }
@@ -111,22 +111,22 @@ func TestBP01_ReleasedWhateverFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEveryStore(t, func(t *testing.T, l *lab) {
-				p := &practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(setupStages), Ready: tt.ready}
+				p := &practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(setupStages), Ready: tt.ready}
 				if tt.stages != nil {
 					p.Stages = tt.stages
 				}
 				if tt.source != nil {
 					p.Profiles = tt.source
 				}
-				l.follow(p)
+				l.followPractices(p)
 				d := l.enrolled(mdmtest.Config{AwaitConfiguration: true, Respond: tt.respond})
-				l.meet(d)
+				l.meetOften(d)
 				assert.Equal(t, tt.early, !d.InSetup())
 				l.ahead.Add(int64(9 * time.Minute))
-				l.meet(d)
+				l.meetOften(d)
 				assert.Equal(t, tt.early, !d.InSetup())
 				l.ahead.Add(int64(time.Minute))
-				l.meet(d)
+				l.meetOften(d)
 				assert.False(t, d.InSetup(), "the hold is over")
 			})
 		})
@@ -136,7 +136,7 @@ func TestBP01_ReleasedWhateverFails(t *testing.T) {
 // TestBP01_ReleaseIsRepeated: until the device acknowledges it, and as long as it says that it waits.
 func TestBP01_ReleaseIsRepeated(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster})
 		told, asked := 0, 0
 		d := l.enrolled(mdmtest.Config{AwaitConfiguration: true, Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 			switch o.RequestType {
@@ -152,20 +152,20 @@ func TestBP01_ReleaseIsRepeated(t *testing.T) {
 			return mdmtest.Answer{}
 		}})
 		l.settle(d)
-		assert.Equal(t, []string{"DeviceConfigured"}, got(d))
+		assert.Equal(t, []string{"DeviceConfigured"}, gotProfiles(d))
 		for range 4 {
 			l.advance(time.Minute, d)
 		}
-		assert.Equal(t, []string{"DeviceConfigured", "DeviceConfigured", "DeviceConfigured", "DeviceInformation", "DeviceConfigured", "DeviceInformation"}, got(d))
+		assert.Equal(t, []string{"DeviceConfigured", "DeviceConfigured", "DeviceConfigured", "DeviceInformation", "DeviceConfigured", "DeviceInformation"}, gotProfiles(d))
 		assert.Equal(t, workflow.Done, l.runs("setup")[0].Status)
 		l.advance(24*time.Hour, d)
-		assert.Len(t, got(d), 6)
+		assert.Len(t, gotProfiles(d), 6)
 	})
 }
 
 func TestBP01_NotNowToEverything(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(setupStages)})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(setupStages)})
 		locked := true
 		d := l.enrolled(mdmtest.Config{AwaitConfiguration: true, Respond: func(context.Context, mdmtest.Order) mdmtest.Answer {
 			if locked {
@@ -173,10 +173,10 @@ func TestBP01_NotNowToEverything(t *testing.T) {
 			}
 			return mdmtest.Answer{}
 		}})
-		l.meet(d)
+		l.meetOften(d)
 		l.ahead.Add(int64(11 * time.Minute))
-		l.meet(d)
-		sent := got(d)
+		l.meetOften(d)
+		sent := gotProfiles(d)
 		assert.Contains(t, sent, "DeviceConfigured", "it was released as far as the server can")
 		assert.True(t, d.InSetup())
 		locked = false
@@ -189,14 +189,14 @@ func TestBP01_NotNowToEverything(t *testing.T) {
 			}
 		}
 		assert.Equal(t, 1, queued, "NotNow is waiting: it is the same command")
-		assert.Subset(t, got(d), []string{"+t1", "+t2", "+p", "+r", "+c"})
+		assert.Subset(t, gotProfiles(d), []string{"+t1", "+t2", "+p", "+r", "+c"})
 		assert.Equal(t, workflow.Done, l.runs("setup")[0].Status)
 	})
 }
 
 func TestBP01_FailedOnesAreSentAgain(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(practice.SetupStages{Trust: []string{"t"}, Capabilities: []string{"c"}})})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(practice.SetupStages{Trust: []string{"t"}, Capabilities: []string{"c"}})})
 		fails := 3
 		d := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 			if o.RequestType == "InstallProfile" && fails > 0 {
@@ -206,10 +206,10 @@ func TestBP01_FailedOnesAreSentAgain(t *testing.T) {
 			return mdmtest.Answer{}
 		}})
 		l.settle(d)
-		assert.Equal(t, []string{"+t", "+c"}, got(d), "the second stage comes although the first failed")
+		assert.Equal(t, []string{"+t", "+c"}, gotProfiles(d), "the second stage comes although the first failed")
 		assert.Contains(t, l.runs("setup")[0].Note, "4001")
 		l.advance(90*time.Minute, d)
-		assert.Equal(t, []string{"+t", "+c", "+t", "+c"}, got(d)[:4])
+		assert.Equal(t, []string{"+t", "+c", "+t", "+c"}, gotProfiles(d)[:4])
 		assert.ElementsMatch(t, []string{"c", "t"}, d.Profiles())
 		assert.Equal(t, workflow.Done, l.runs("setup")[0].Status)
 	})
@@ -217,36 +217,36 @@ func TestBP01_FailedOnesAreSentAgain(t *testing.T) {
 
 func TestBP01_GivesUpInTheEnd(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(practice.SetupStages{Trust: []string{"t"}}), Again: workflow.Retry{Limit: 3}})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(practice.SetupStages{Trust: []string{"t"}}), Again: workflow.Retry{Limit: 3}})
 		d := l.enrolled(mdmtest.Config{Respond: func(context.Context, mdmtest.Order) mdmtest.Answer {
 			return mdmtest.Fail(command.DomainInstallation, 4001, "no")
 		}})
 		l.settle(d)
 		l.advance(6*time.Hour, d)
-		assert.Len(t, got(d), 3)
+		assert.Len(t, gotProfiles(d), 3)
 		assert.Equal(t, workflow.Failed, l.runs("setup")[0].Status)
 	})
 }
 
 func TestBP01_WithdrawnIsCalledOff(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		profiles := &shelf{}
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: profiles, Stages: staged(setupStages)})
+		profiles := &profileShelf{}
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: profiles, Stages: setupStaged(setupStages)})
 		d := l.enrolled(mdmtest.Config{})
 		l.flush()
 		profiles.withdraw("t1") // while its command waits on the queue
 		l.settle(d)
-		assert.Equal(t, []string{"+t2", "+p", "+r", "+c"}, got(d))
+		assert.Equal(t, []string{"+t2", "+p", "+r", "+c"}, gotProfiles(d))
 		assert.Equal(t, workflow.Done, l.runs("setup")[0].Status)
 	})
 }
 
 func TestBP01_ReenrollmentBeginsAgainAndRenewalDoesNot(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: staged(practice.SetupStages{Trust: []string{"t"}})})
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: setupStaged(practice.SetupStages{Trust: []string{"t"}})})
 		d := l.enrolled(mdmtest.Config{AwaitConfiguration: true})
 		l.settle(d)
-		assert.Equal(t, []string{"+t", "DeviceConfigured", "DeviceInformation"}, got(d))
+		assert.Equal(t, []string{"+t", "DeviceConfigured", "DeviceInformation"}, gotProfiles(d))
 		_, err := l.stores.Command.Enqueue(t.Context(), command.Order{To: mdm.IDs(id(d)), Command: command.InstallProfile{Payload: l.enrollment(mdm.PurposeRenew, d.ID())}})
 		require.NoError(t, err)
 		l.settle(d)
@@ -257,14 +257,14 @@ func TestBP01_ReenrollmentBeginsAgainAndRenewalDoesNot(t *testing.T) {
 		assert.True(t, d.InSetup())
 		before := len(d.History())
 		l.settle(d)
-		assert.Equal(t, []string{"+t", "DeviceConfigured", "DeviceInformation"}, got(d)[before:])
+		assert.Equal(t, []string{"+t", "DeviceConfigured", "DeviceInformation"}, gotProfiles(d)[before:])
 		assert.Len(t, l.runs("setup"), 2)
 	})
 }
 
 func TestBP01_UsersOfSharedIPad(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Stages: func(_ context.Context, e *mdm.Enrollment) (practice.SetupStages, error) {
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: func(_ context.Context, e *mdm.Enrollment) (practice.SetupStages, error) {
 			if e.ID.IsUser() {
 				return practice.SetupStages{Capabilities: []string{"mail"}}, nil
 			}
@@ -279,7 +279,7 @@ func TestBP01_UsersOfSharedIPad(t *testing.T) {
 				require.NoError(t, u.Poll(t.Context()))
 			}
 			l.flush()
-			return got(d)[before:]
+			return gotProfiles(d)[before:]
 		}
 		u := d.SharedIPadUser("anna@example.com")
 		require.NoError(t, u.AwaitConfiguration(t.Context(), true, false))
@@ -298,7 +298,7 @@ func TestBP01_UsersOfSharedIPad(t *testing.T) {
 // TestBP01_PasscodeOnlyInUserConfiguration: a Mac that sets up a user takes passcode policies alone.
 func TestBP01_PasscodeOnlyInUserConfiguration(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.follow(&practice.Setup{Roster: l.stores.Roster, Profiles: &shelf{}, Users: true, Stages: func(_ context.Context, e *mdm.Enrollment) (practice.SetupStages, error) {
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Users: true, Stages: func(_ context.Context, e *mdm.Enrollment) (practice.SetupStages, error) {
 			if e.ID.IsUser() {
 				return practice.SetupStages{Passcode: []string{"p"}, Restrictions: []string{"r"}}, nil
 			}
@@ -309,10 +309,10 @@ func TestBP01_PasscodeOnlyInUserConfiguration(t *testing.T) {
 		require.NoError(t, u.TokenUpdate(t.Context()))
 		l.flush()
 		require.NoError(t, u.PollInSetup(t.Context()))
-		assert.Equal(t, []string{"+p"}, got(d))
+		assert.Equal(t, []string{"+p"}, gotProfiles(d))
 		l.flush()
 		require.NoError(t, u.Poll(t.Context()))
-		assert.Equal(t, []string{"+p", "+r"}, got(d))
+		assert.Equal(t, []string{"+p", "+r"}, gotProfiles(d))
 	})
 }
 

@@ -52,13 +52,13 @@ const (
 )
 
 type pairingState struct {
-	Restrictions parcels        `json:",omitempty"`
-	List         errand         `json:",omitzero"`
+	Restrictions installParcels `json:",omitempty"`
+	List         installErrand  `json:",omitzero"`
 	Shown        bool           `json:",omitempty"` // the device listed all restrictions
 	ShownAt      time.Time      `json:",omitzero"`
 	Missing      int            `json:",omitempty"` // lists in a row without them
 	Poll         compliancePoll `json:",omitzero"`
-	Gate         gate           `json:",omitzero"`
+	Gate         passcodeGate   `json:",omitzero"`
 	Grace        time.Time      `json:",omitzero"`
 	Until        time.Time      `json:",omitzero"` // when the next step is due if nothing happens
 }
@@ -81,13 +81,13 @@ func (p *Pairing) cook() string { return p.name() + ".install" }
 func (p *Pairing) Workflows() []workflow.Any {
 	w := &workflow.Workflow[pairingState]{Name: p.name(), Version: 1, First: pairingRestrict, Listens: slices.Clone(pairingTells),
 		Start: func(_ context.Context, e mdm.Event) (pairingState, string, bool, error) {
-			return pairingState{}, p.name(), !p.ByHand && !e.Enrollment.IsUser() && slices.Contains(arrivals(), e.Type), nil
+			return pairingState{}, p.name(), !p.ByHand && !e.Enrollment.IsUser() && slices.Contains(installArrivals(), e.Type), nil
 		},
 		Steps: map[string]func(context.Context, *workflow.Turn, *pairingState) (workflow.Next, error){
 			pairingRestrict: p.step, pairingComply: p.step, pairingOpen: p.step,
 		}}
 	if !p.ByHand {
-		w.Listens = append(w.Listens, arrivals()...)
+		w.Listens = append(w.Listens, installArrivals()...)
 	}
 	return []workflow.Any{w}
 }
@@ -99,7 +99,7 @@ func (p *Pairing) Cooks() map[string]command.Cook {
 		if is && err == nil {
 			return nil
 		}
-		return stillListed(nil, err, name)
+		return installListed(nil, err, name)
 	})}
 }
 
@@ -124,7 +124,7 @@ func (p *Pairing) step(ctx context.Context, t *workflow.Turn, s *pairingState) (
 	s.Gate.take(t, []string{p.Gate.Before}, again)
 	told := installResumed(t, s.Until) || t.Signal() != nil && slices.Contains(pairingTells, t.Signal().Type)
 	p.restrict(t, s, told, again)
-	if slices.ContainsFunc(s.Restrictions, func(r parcel) bool { return r.Off }) && !s.Gate.Open {
+	if slices.ContainsFunc(s.Restrictions, func(r installParcel) bool { return r.Off }) && !s.Gate.Open {
 		return workflow.GiveUp("the restriction is withdrawn, so nothing is given for it"), nil
 	}
 	if err := p.decide(ctx, t, s, a); err != nil {
@@ -188,7 +188,7 @@ func (p *Pairing) reinstall(t *workflow.Turn, s *pairingState, again workflow.Re
 	s.Missing++
 	for i := range s.Restrictions {
 		if r := &s.Restrictions[i]; !r.Install.Out {
-			r.Here, r.Install = false, errand{Due: due}
+			r.Here, r.Install = false, installErrand{Due: due}
 		}
 	}
 }
@@ -241,7 +241,7 @@ func (p *Pairing) send(t *workflow.Turn, s *pairingState, a *installAgenda, agai
 		s.Restrictions[i].serve(a, t.Now, p.cook(), time.Time{}, endless)
 		s.Restrictions[i].await(a, endless)
 	}
-	here := !slices.ContainsFunc(s.Restrictions, func(r parcel) bool { return !r.Here })
+	here := !slices.ContainsFunc(s.Restrictions, func(r installParcel) bool { return !r.Here })
 	if stale && !s.List.Out {
 		s.List.Due = t.Now
 	}
@@ -253,7 +253,7 @@ func (p *Pairing) send(t *workflow.Turn, s *pairingState, a *installAgenda, agai
 	}
 	if s.Shown && p.asks() {
 		s.Poll.serve(a, t.Now, times, told || stale || s.Poll.graceOver(t.Now, s.Grace))
-		a.at(graceAhead(t.Now, s.Grace))
+		a.at(passcodeGraceAhead(t.Now, s.Grace))
 	}
 	step, note := p.stands(t, s)
 	return a.next(t, step, note+s.Restrictions.trouble()+s.Gate.Goods.trouble(), pairingTells...)

@@ -18,8 +18,8 @@ import (
 	"github.com/gomdm/applemdm/profile"
 )
 
-// sequence pairs a restriction of these payloads with a capability.
-func sequence(t *testing.T, restriction ...profile.Payload) *profile.Sequence {
+// pairSequence pairs a restriction of these payloads with a capability.
+func pairSequence(t *testing.T, restriction ...profile.Payload) *profile.Sequence {
 	t.Helper()
 	s, err := profile.NewSequence(&profile.Profile{Identifier: "restriction", Payloads: restriction},
 		&profile.Profile{Identifier: "capability", Payloads: []profile.Payload{&profile.WebClip{URL: "https://example.com", Label: "intranet"}}})
@@ -27,8 +27,8 @@ func sequence(t *testing.T, restriction ...profile.Payload) *profile.Sequence {
 	return s
 }
 
-// pairs is a ProfileSource of a sequence.
-func pairs(s *profile.Sequence) practice.ProfileFunc {
+// pairSource is a ProfileSource of a sequence.
+func pairSource(s *profile.Sequence) practice.ProfileFunc {
 	return func(_ context.Context, _ *mdm.Enrollment, name string) ([]byte, error) {
 		switch name {
 		case s.Restriction.Identifier:
@@ -43,26 +43,26 @@ func pairs(s *profile.Sequence) practice.ProfileFunc {
 // paired serves a pair with a restriction of these payloads.
 func (l *lab) paired(t *testing.T, change func(*practice.Pairing), restriction ...profile.Payload) {
 	t.Helper()
-	s := sequence(t, restriction...)
-	p := &practice.Pairing{Roster: l.stores.Roster, Profiles: pairs(s), Gate: s.Gate}
+	s := pairSequence(t, restriction...)
+	p := &practice.Pairing{Roster: l.stores.Roster, Profiles: pairSource(s), Gate: s.Gate}
 	if change != nil {
 		change(p)
 	}
-	l.follow(p)
+	l.followPractices(p)
 }
 
-func noCamera() profile.Payload { return &profile.Restrictions{AllowCamera: new(false)} }
+func pairNoCamera() profile.Payload { return &profile.Restrictions{AllowCamera: new(false)} }
 
 func TestBP03_CapabilityAfterTheRestriction(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		heard := &changes{}
-		l.paired(t, func(p *practice.Pairing) { p.Changed = heard.changed }, noCamera())
+		heard := &gateChanges{}
+		l.paired(t, func(p *practice.Pairing) { p.Changed = heard.changed }, pairNoCamera())
 		d := l.enrolled(mdmtest.Config{})
 		l.settle(d)
-		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, got(d))
-		assert.Equal(t, "open", l.run("pairing").Step)
+		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, gotProfiles(d))
+		assert.Equal(t, "open", l.theRun("pairing").Step)
 		l.advance(49*time.Hour, d)
-		assert.Equal(t, []string{"ProfileList", "ProfileList"}, got(d)[3:], "looked at daily, and nothing is sent twice")
+		assert.Equal(t, []string{"ProfileList", "ProfileList"}, gotProfiles(d)[3:], "looked at daily, and nothing is sent twice")
 		assert.Equal(t, []bool{true}, heard.list)
 	})
 }
@@ -70,7 +70,7 @@ func TestBP03_CapabilityAfterTheRestriction(t *testing.T) {
 // TestBP03_AcknowledgedIsNotEnough: the device says yes and lists it only when it has been sent again.
 func TestBP03_AcknowledgedIsNotEnough(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.paired(t, nil, noCamera())
+		l.paired(t, nil, pairNoCamera())
 		lists := 0
 		d := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 			if o.RequestType == "ProfileList" {
@@ -81,20 +81,20 @@ func TestBP03_AcknowledgedIsNotEnough(t *testing.T) {
 			return mdmtest.Answer{}
 		}})
 		l.settle(d)
-		assert.Equal(t, []string{"+restriction", "ProfileList", "+restriction", "ProfileList"}, got(d), "at once, and then later")
-		assert.Contains(t, l.run("pairing").Note, "does not have the restriction")
+		assert.Equal(t, []string{"+restriction", "ProfileList", "+restriction", "ProfileList"}, gotProfiles(d), "at once, and then later")
+		assert.Contains(t, l.theRun("pairing").Note, "does not have the restriction")
 		l.advance(time.Minute, d)
 		l.advance(time.Minute, d)
-		assert.NotContains(t, got(d), "+capability")
+		assert.NotContains(t, gotProfiles(d), "+capability")
 		l.advance(time.Minute, d)
-		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, got(d)[6:])
+		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, gotProfiles(d)[6:])
 	})
 }
 
 // TestBP03_OneOfTheUserIsNone: a profile that a user installed under the name of the restriction is not it.
 func TestBP03_OneOfTheUserIsNone(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.paired(t, nil, noCamera())
+		l.paired(t, nil, pairNoCamera())
 		d := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 			if o.RequestType == "ProfileList" {
 				return mdmtest.Answer{Fields: map[string]any{"ProfileList": []any{
@@ -104,21 +104,21 @@ func TestBP03_OneOfTheUserIsNone(t *testing.T) {
 		}})
 		l.settle(d)
 		l.advance(3*time.Hour, d)
-		assert.NotContains(t, got(d), "+capability")
+		assert.NotContains(t, gotProfiles(d), "+capability")
 	})
 }
 
 func TestBP03_WithdrawnWithoutTheRestriction(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		heard := &changes{}
-		l.paired(t, func(p *practice.Pairing) { p.Changed = heard.changed }, noCamera())
+		heard := &gateChanges{}
+		l.paired(t, func(p *practice.Pairing) { p.Changed = heard.changed }, pairNoCamera())
 		d := l.enrolled(mdmtest.Config{})
 		l.settle(d)
 		require.True(t, d.DeleteProfile("restriction"))
 		l.advance(23*time.Hour, d)
-		assert.Len(t, got(d), 3)
+		assert.Len(t, gotProfiles(d), 3)
 		l.advance(time.Hour, d)
-		assert.Equal(t, []string{"ProfileList", "-capability", "+restriction", "ProfileList", "+capability"}, got(d)[3:])
+		assert.Equal(t, []string{"ProfileList", "-capability", "+restriction", "ProfileList", "+capability"}, gotProfiles(d)[3:])
 		assert.ElementsMatch(t, []string{"restriction", "capability"}, d.Profiles())
 		assert.Equal(t, []bool{true, false, true}, heard.list)
 	})
@@ -127,7 +127,7 @@ func TestBP03_WithdrawnWithoutTheRestriction(t *testing.T) {
 // TestBP03_NotRestoredWhileTheRestrictionFails: the device does not take it a second time.
 func TestBP03_NotRestoredWhileTheRestrictionFails(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.paired(t, nil, noCamera())
+		l.paired(t, nil, pairNoCamera())
 		var refuses atomic.Bool
 		d := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 			if o.RequestType == "InstallProfile" && refuses.Load() {
@@ -140,7 +140,7 @@ func TestBP03_NotRestoredWhileTheRestrictionFails(t *testing.T) {
 		require.True(t, d.DeleteProfile("restriction"))
 		l.advance(30*time.Hour, d)
 		assert.Empty(t, d.Profiles())
-		assert.Contains(t, l.run("pairing").Note, "4001")
+		assert.Contains(t, l.theRun("pairing").Note, "4001")
 		refuses.Store(false)
 		l.advance(12*time.Hour, d)
 		assert.ElementsMatch(t, []string{"restriction", "capability"}, d.Profiles(), "it is never given up")
@@ -150,46 +150,46 @@ func TestBP03_NotRestoredWhileTheRestrictionFails(t *testing.T) {
 // TestBP03_LooksWhenTold: by an event, and by hand.
 func TestBP03_LooksWhenTold(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.paired(t, nil, noCamera())
+		l.paired(t, nil, pairNoCamera())
 		d := l.enrolled(mdmtest.Config{})
 		l.settle(d)
 		require.NoError(t, d.Restore(t.Context(), d.Backup())) // profiles are not in the backup
 		l.settle(d)
-		assert.Equal(t, []string{"ProfileList", "-capability", "+restriction", "ProfileList", "+capability"}, got(d)[3:])
-		before := len(got(d))
-		_, err := l.server.Workflows().Resume(t.Context(), "", l.run("pairing").ID)
+		assert.Equal(t, []string{"ProfileList", "-capability", "+restriction", "ProfileList", "+capability"}, gotProfiles(d)[3:])
+		before := len(gotProfiles(d))
+		_, err := l.server.Workflows().Resume(t.Context(), "", l.theRun("pairing").ID)
 		require.NoError(t, err)
 		l.settle(d)
-		assert.Equal(t, []string{"ProfileList"}, got(d)[before:])
+		assert.Equal(t, []string{"ProfileList"}, gotProfiles(d)[before:])
 	})
 }
 
 // TestBP03_Compliance: the gate of a passcode policy asks the device, too.
 func TestBP03_Compliance(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		heard := &changes{}
+		heard := &gateChanges{}
 		l.paired(t, func(p *practice.Pairing) { p.Changed = heard.changed }, &profile.Passcode{ForcePIN: new(true)})
-		code := &passcode{}
-		code.set(weak)
+		code := &passcodeDevice{}
+		code.set(passcodeWeak)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
-		assert.Equal(t, []string{"+restriction", "ProfileList", "SecurityInfo"}, got(d))
-		assert.Equal(t, "comply", l.run("pairing").Step)
-		code.set(silent)
+		assert.Equal(t, []string{"+restriction", "ProfileList", "SecurityInfo"}, gotProfiles(d))
+		assert.Equal(t, "comply", l.theRun("pairing").Step)
+		code.set(passcodeSilent)
 		l.advance(5*time.Minute, d)
-		assert.NotContains(t, got(d), "+capability", "a key is missing")
-		code.set(compliant)
+		assert.NotContains(t, gotProfiles(d), "+capability", "a key is missing")
+		code.set(passcodeGood)
 		l.advance(10*time.Minute, d)
 		assert.Contains(t, d.Profiles(), "capability")
 		assert.Equal(t, []bool{true}, heard.list)
-		code.set(weak)
+		code.set(passcodeWeak)
 		l.advance(25*time.Hour, d)
 		assert.Equal(t, []string{"restriction"}, d.Profiles(), "compliance is lost")
-		code.set(compliant)
+		code.set(passcodeGood)
 		l.advance(25*time.Hour, d)
 		assert.ElementsMatch(t, []string{"restriction", "capability"}, d.Profiles())
 		// Without the restriction its compliance is worth nothing.
-		code.set(silent)
+		code.set(passcodeSilent)
 		require.True(t, d.DeleteProfile("restriction"))
 		l.advance(25*time.Hour, d)
 		assert.Equal(t, []string{"restriction"}, d.Profiles())
@@ -199,12 +199,12 @@ func TestBP03_Compliance(t *testing.T) {
 func TestBP03_FileVaultOfAMac(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		l.paired(t, nil, &profile.FileVault{Enable: "On"})
-		code := &passcode{}
+		code := &passcodeDevice{}
 		code.set(map[string]any{"FDE_Enabled": false})
 		d := l.enrolled(mdmtest.Config{ProductName: "MacBookPro18,3", OSVersion: "15.0", Respond: code.respond})
 		l.settle(d)
-		assert.Contains(t, l.run("pairing").Note, "filevault")
-		assert.NotContains(t, got(d), "+capability")
+		assert.Contains(t, l.theRun("pairing").Note, "filevault")
+		assert.NotContains(t, gotProfiles(d), "+capability")
 		code.set(map[string]any{"FDE_Enabled": true})
 		l.advance(2*time.Hour, d)
 		assert.Contains(t, d.Profiles(), "capability")
@@ -216,15 +216,15 @@ func TestBP03_PasscodeOfAMacIsForPair(t *testing.T) {
 		l.paired(t, nil, &profile.Passcode{ForcePIN: new(true)})
 		d := l.enrolled(mdmtest.Config{ProductName: "MacBookPro18,3", OSVersion: "15.0"})
 		l.settle(d)
-		assert.Empty(t, got(d))
-		assert.Equal(t, workflow.Failed, l.run("pairing").Status)
+		assert.Empty(t, gotProfiles(d))
+		assert.Equal(t, workflow.Failed, l.theRun("pairing").Status)
 	})
 }
 
 // TestBP03_ListsThatFail: a device that cannot list for a while keeps what it has, but not for ever.
 func TestBP03_ListsThatFail(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.paired(t, nil, noCamera())
+		l.paired(t, nil, pairNoCamera())
 		var fails atomic.Bool
 		d := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 			if o.RequestType == "ProfileList" && fails.Load() {
@@ -246,62 +246,62 @@ func TestBP03_ListsThatFail(t *testing.T) {
 
 func TestBP03_OfflineWithAnOldWord(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		l.paired(t, nil, noCamera())
+		l.paired(t, nil, pairNoCamera())
 		d := l.enrolled(mdmtest.Config{})
 		for range 2 { // the restriction, and the list
 			l.flush()
 			require.NoError(t, d.Poll(t.Context()))
 		}
 		l.flush()
-		assert.Equal(t, "open", l.run("pairing").Step)
+		assert.Equal(t, "open", l.theRun("pairing").Step)
 		require.True(t, d.DeleteProfile("restriction"))
 		l.advance(3 * 24 * time.Hour)
 		l.settle(d)
-		assert.Equal(t, []string{"+restriction", "ProfileList", "ProfileList", "-capability", "+restriction", "ProfileList", "+capability"}, got(d),
+		assert.Equal(t, []string{"+restriction", "ProfileList", "ProfileList", "-capability", "+restriction", "ProfileList", "+capability"}, gotProfiles(d),
 			"the capability on the queue was not delivered on the strength of an old list")
 	})
 }
 
 func TestBP03_ForWhomAndNames(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		s := sequence(t, noCamera())
+		s := pairSequence(t, pairNoCamera())
 		var down atomic.Bool
-		one := &practice.Pairing{Roster: l.stores.Roster, Profiles: pairs(s), Gate: s.Gate, For: func(_ context.Context, e *mdm.Enrollment) (bool, error) {
+		one := &practice.Pairing{Roster: l.stores.Roster, Profiles: pairSource(s), Gate: s.Gate, For: func(_ context.Context, e *mdm.Enrollment) (bool, error) {
 			if down.Load() {
 				return false, errors.New("down")
 			}
 			return e.Device.SerialNumber == "PAIRED", nil
 		}}
-		other := &practice.Pairing{Name: "other", Roster: l.stores.Roster, Profiles: pairs(s), Gate: s.Gate, ByHand: true}
-		l.follow(one, other)
+		other := &practice.Pairing{Name: "other", Roster: l.stores.Roster, Profiles: pairSource(s), Gate: s.Gate, ByHand: true}
+		l.followPractices(one, other)
 		d := l.enrolled(mdmtest.Config{})
 		l.settle(d)
-		assert.Empty(t, got(d))
-		assert.Equal(t, workflow.Done, l.run("pairing").Status)
+		assert.Empty(t, gotProfiles(d))
+		assert.Equal(t, workflow.Done, l.theRun("pairing").Status)
 		_, _, err := l.server.Workflows().Begin(t.Context(), "other", id(d), "other", nil)
 		require.NoError(t, err)
 		l.settle(d)
-		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, got(d))
+		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, gotProfiles(d))
 
 		down.Store(true)
 		e := l.enrolled(mdmtest.Config{SerialNumber: "PAIRED"})
 		l.settle(e)
-		assert.Empty(t, got(e))
+		assert.Empty(t, gotProfiles(e))
 		down.Store(false)
 		l.advance(time.Minute, e)
-		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, got(e))
+		assert.Equal(t, []string{"+restriction", "ProfileList", "+capability"}, gotProfiles(e))
 	})
 }
 
 func TestBP03_AWithdrawnRestrictionGivesNothing(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		profiles := &shelf{}
+		profiles := &profileShelf{}
 		profiles.withdraw("restriction")
-		l.paired(t, func(p *practice.Pairing) { p.Profiles = profiles }, noCamera())
+		l.paired(t, func(p *practice.Pairing) { p.Profiles = profiles }, pairNoCamera())
 		d := l.enrolled(mdmtest.Config{})
 		l.settle(d)
 		l.advance(24*time.Hour, d)
-		assert.Empty(t, got(d))
-		assert.Equal(t, workflow.Failed, l.run("pairing").Status)
+		assert.Empty(t, gotProfiles(d))
+		assert.Equal(t, workflow.Failed, l.theRun("pairing").Status)
 	})
 }

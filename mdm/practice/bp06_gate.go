@@ -12,21 +12,21 @@ import (
 // words. It is called before that is written, perhaps more than once for one change; its error has the step tried again.
 type GateChanged func(ctx context.Context, e *mdm.Enrollment, open bool, why string) error
 
-// gate is what profiles wait at, in the state of a run.
-type gate struct {
-	Open  bool      `json:",omitempty"`
-	Told  string    `json:",omitempty"` // what was told last: gateOpen or gateShut
-	Proof time.Time `json:",omitzero"`  // when the device last said that it may be open
-	Goods parcels   `json:",omitempty"`
+// passcodeGate is what profiles wait at, in the state of a run.
+type passcodeGate struct {
+	Open  bool           `json:",omitempty"`
+	Told  string         `json:",omitempty"` // what was told last: gateOpen or gateShut
+	Proof time.Time      `json:",omitzero"`  // when the device last said that it may be open
+	Goods installParcels `json:",omitempty"`
 }
 
 const (
-	gateOpen = "open"
-	gateShut = "shut"
+	passcodeGateOpen = "open"
+	passcodeGateShut = "shut"
 )
 
 // take takes in which profiles wait, and the answers of those that passed.
-func (g *gate) take(t *workflow.Turn, names []string, r workflow.Retry) {
+func (g *passcodeGate) take(t *workflow.Turn, names []string, r workflow.Retry) {
 	due := time.Time{}
 	if g.Open {
 		due = t.Now
@@ -38,7 +38,7 @@ func (g *gate) take(t *workflow.Turn, names []string, r workflow.Retry) {
 }
 
 // open lets everything through, once.
-func (g *gate) open(ctx context.Context, t *workflow.Turn, a *installAgenda, changed GateChanged) error {
+func (g *passcodeGate) open(ctx context.Context, t *workflow.Turn, a *installAgenda, changed GateChanged) error {
 	if g.Open {
 		return nil
 	}
@@ -48,21 +48,21 @@ func (g *gate) open(ctx context.Context, t *workflow.Turn, a *installAgenda, cha
 			g.Goods[i].again(a, t.Now)
 		}
 	}
-	return g.tell(ctx, t, changed, gateOpen, "what it waits for is so")
+	return g.tell(ctx, t, changed, passcodeGateOpen, "what it waits for is so")
 }
 
 // shut takes back what is on its way, and, unless it is kept, what passed.
-func (g *gate) shut(ctx context.Context, t *workflow.Turn, a *installAgenda, changed GateChanged, keep bool, why string) error {
+func (g *passcodeGate) shut(ctx context.Context, t *workflow.Turn, a *installAgenda, changed GateChanged, keep bool, why string) error {
 	if g.Open {
 		for i := len(g.Goods) - 1; i >= 0; i-- {
 			g.Goods[i].withdraw(a, t.Now, keep)
 		}
 	}
 	g.Open = false
-	return g.tell(ctx, t, changed, gateShut, why)
+	return g.tell(ctx, t, changed, passcodeGateShut, why)
 }
 
-func (g *gate) tell(ctx context.Context, t *workflow.Turn, changed GateChanged, what, why string) error {
+func (g *passcodeGate) tell(ctx context.Context, t *workflow.Turn, changed GateChanged, what, why string) error {
 	if g.Told == what {
 		return nil
 	}
@@ -70,12 +70,12 @@ func (g *gate) tell(ctx context.Context, t *workflow.Turn, changed GateChanged, 
 	if changed == nil {
 		return nil
 	}
-	return changed(ctx, t.Enrollment, what == gateOpen, why)
+	return changed(ctx, t.Enrollment, what == passcodeGateOpen, why)
 }
 
 // serve sends what is due. What goes through must arrive before the proof is older than fresh. It reports that something
 // waits for a newer proof.
-func (g *gate) serve(t *workflow.Turn, a *installAgenda, cook string, fresh time.Duration, r workflow.Retry) (stale bool) {
+func (g *passcodeGate) serve(t *workflow.Turn, a *installAgenda, cook string, fresh time.Duration, r workflow.Retry) (stale bool) {
 	until := g.Proof.Add(fresh)
 	for i := range g.Goods {
 		p := &g.Goods[i]

@@ -18,7 +18,7 @@ import (
 type Passcode struct {
 	Roster   workflow.Roster // required
 	Profiles ProfileSource   // required
-	// Waiting returns the PayloadIdentifiers of the profiles that wait, in order. Required. None: nothing begins. It is asked
+	// Waiting returns the PayloadIdentifiers of the profiles that wait, in order. Required. None: the run ends. It is asked
 	// again at each step: what it adds waits from then on, and what it leaves out is not sent any more.
 	Waiting func(ctx context.Context, e *mdm.Enrollment) ([]string, error)
 	// Policy is the PayloadIdentifier of the profile with the passcode policy, which is sent first. Empty: it is there.
@@ -58,9 +58,9 @@ const (
 const passcodeUnsaid = "a Mac does not say whether its passcode is compliant: put the policy and what waits for it into one profile"
 
 type passcodeState struct {
-	Policy parcel         `json:",omitzero"`
+	Policy installParcel  `json:",omitzero"`
 	Poll   compliancePoll `json:",omitzero"`
-	Gate   gate           `json:",omitzero"`
+	Gate   passcodeGate   `json:",omitzero"`
 	Grace  time.Time      `json:",omitzero"` // its end
 	Until  time.Time      `json:",omitzero"` // when the next step is due if nothing happens
 }
@@ -72,7 +72,7 @@ func (p *Passcode) Workflows() []workflow.Any {
 			passcodePolicy: p.step, passcodeShut: p.step, passcodeOpen: p.step,
 		}}
 	if !p.ByHand {
-		w.Listens = arrivals()
+		w.Listens = installArrivals()
 	}
 	return []workflow.Any{w}
 }
@@ -84,12 +84,12 @@ func (p *Passcode) Cooks() map[string]command.Cook {
 			return nil
 		}
 		names, err := p.Waiting(ctx, e)
-		return stillListed(names, err, name)
+		return installListed(names, err, name)
 	})}
 }
 
-// arrivals are the events with which the management of an enrollment begins.
-func arrivals() []mdm.EventType {
+// installArrivals are the events with which the management of an enrollment begins.
+func installArrivals() []mdm.EventType {
 	return []mdm.EventType{mdm.EventEnrolled, mdm.EventReenrolled, mdm.EventAfterWipe}
 }
 
@@ -123,18 +123,18 @@ func (p *Passcode) policy(t *workflow.Turn, s *passcodeState, a *installAgenda, 
 		return workflow.Next{}, true
 	}
 	if s.Policy.Name == "" {
-		s.Policy = parcel{Name: p.Policy, Install: errand{Due: t.Now}}
+		s.Policy = installParcel{Name: p.Policy, Install: installErrand{Due: t.Now}}
 	}
 	if answer, ok := s.Policy.take(t, again); ok && s.Policy.Here {
 		s.Grace = answer.FinishedAt.Add(p.Times.filled().Grace)
 		return workflow.Next{}, true
 	}
 	if s.Policy.over(again) {
-		return workflow.GiveUp("the passcode policy is not installed, so nothing waits for it" + parcels{s.Policy}.trouble()), false
+		return workflow.GiveUp("the passcode policy is not installed, so nothing waits for it" + installParcels{s.Policy}.trouble()), false
 	}
 	s.Policy.serve(a, t.Now, passcodeCook, time.Time{}, again)
 	s.Policy.await(a, again)
-	return a.next(t, passcodePolicy, "waits for the policy"+parcels{s.Policy}.trouble()), false
+	return a.next(t, passcodePolicy, "waits for the policy"+installParcels{s.Policy}.trouble()), false
 }
 
 // gate asks, and opens and shuts the gate.
@@ -152,7 +152,7 @@ func (p *Passcode) gate(ctx context.Context, t *workflow.Turn, s *passcodeState,
 	if err := s.Poll.decide(ctx, t, &s.Gate, a, s.Grace, p.Changed, p.Keep); err != nil {
 		return workflow.Next{}, err
 	}
-	stale := s.Gate.serve(t, a, passcodeCook, freshness(p.Fresh, times), again)
+	stale := s.Gate.serve(t, a, passcodeCook, complianceFresh(p.Fresh, times), again)
 	if asks {
 		s.Poll.serve(a, t.Now, times, stale || installResumed(t, s.Until) || s.Poll.graceOver(t.Now, s.Grace))
 	}
@@ -160,13 +160,13 @@ func (p *Passcode) gate(ctx context.Context, t *workflow.Turn, s *passcodeState,
 	if s.Gate.Open {
 		step = passcodeOpen
 	}
-	a.at(graceAhead(t.Now, s.Grace))
+	a.at(passcodeGraceAhead(t.Now, s.Grace))
 	next := a.next(t, step, s.Poll.note(t.Now, s.Gate.Open, s.Grace)+s.Gate.Goods.trouble())
 	s.Until = a.until
 	return next, nil
 }
 
-func freshness(fresh time.Duration, times ComplianceTimes) time.Duration {
+func complianceFresh(fresh time.Duration, times ComplianceTimes) time.Duration {
 	if fresh <= 0 {
 		return times.Recheck
 	}
@@ -174,7 +174,7 @@ func freshness(fresh time.Duration, times ComplianceTimes) time.Duration {
 }
 
 // decide opens the gate if the device is compliant. It shuts it if the device said after the grace that it is not.
-func (c *compliancePoll) decide(ctx context.Context, t *workflow.Turn, g *gate, a *installAgenda, grace time.Time, changed GateChanged, keep bool) error {
+func (c *compliancePoll) decide(ctx context.Context, t *workflow.Turn, g *passcodeGate, a *installAgenda, grace time.Time, changed GateChanged, keep bool) error {
 	switch {
 	case c.Verdict == mdm.Yes:
 		return g.open(ctx, t, a, changed)
@@ -189,8 +189,8 @@ func (c *compliancePoll) graceOver(now, grace time.Time) bool {
 	return !grace.IsZero() && c.Verdict != mdm.Yes && !now.Before(grace) && c.AskedAt.Before(grace)
 }
 
-// graceAhead is the end of the grace, as long as it has not come.
-func graceAhead(now, grace time.Time) time.Time {
+// passcodeGraceAhead is the end of the grace, as long as it has not come.
+func passcodeGraceAhead(now, grace time.Time) time.Time {
 	if now.Before(grace) {
 		return grace
 	}

@@ -17,24 +17,24 @@ import (
 	"github.com/gomdm/applemdm/mdm/workflow"
 )
 
-// passcode is what a simulated device says of its passcode.
-type passcode struct {
+// passcodeDevice is what a simulated device says of its passcode.
+type passcodeDevice struct {
 	mu   sync.Mutex
 	says mdmtest.Answer
 }
 
 // set changes what it says: these keys of SecurityInfo are true, and the others that it has are false.
-func (p *passcode) set(keys map[string]any) {
+func (p *passcodeDevice) set(keys map[string]any) {
 	p.be(mdmtest.Answer{Fields: map[string]any{"SecurityInfo": keys}})
 }
 
-func (p *passcode) be(a mdmtest.Answer) {
+func (p *passcodeDevice) be(a mdmtest.Answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.says = a
 }
 
-func (p *passcode) respond(_ context.Context, o mdmtest.Order) mdmtest.Answer {
+func (p *passcodeDevice) respond(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 	if o.RequestType != "SecurityInfo" {
 		return mdmtest.Answer{}
 	}
@@ -44,23 +44,23 @@ func (p *passcode) respond(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 }
 
 var (
-	compliant = map[string]any{"PasscodePresent": true, "PasscodeCompliantWithProfiles": true}
-	weak      = map[string]any{"PasscodePresent": true, "PasscodeCompliantWithProfiles": false}
-	silent    = map[string]any{"PasscodePresent": true} // as if it knew no more
+	passcodeGood   = map[string]any{"PasscodePresent": true, "PasscodeCompliantWithProfiles": true}
+	passcodeWeak   = map[string]any{"PasscodePresent": true, "PasscodeCompliantWithProfiles": false}
+	passcodeSilent = map[string]any{"PasscodePresent": true} // as if it knew no more
 )
 
-func waiting(names ...string) func(context.Context, *mdm.Enrollment) ([]string, error) {
+func passcodeWaiting(names ...string) func(context.Context, *mdm.Enrollment) ([]string, error) {
 	return func(context.Context, *mdm.Enrollment) ([]string, error) { return names, nil }
 }
 
-// changes is a GateChanged that remembers.
-type changes struct {
+// gateChanges is a GateChanged that remembers.
+type gateChanges struct {
 	mu   sync.Mutex
 	list []bool
 	why  string
 }
 
-func (c *changes) changed(_ context.Context, _ *mdm.Enrollment, open bool, why string) error {
+func (c *gateChanges) changed(_ context.Context, _ *mdm.Enrollment, open bool, why string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list, c.why = append(c.list, open), why
@@ -68,15 +68,15 @@ func (c *changes) changed(_ context.Context, _ *mdm.Enrollment, open bool, why s
 }
 
 func (l *lab) gated(change func(*practice.Passcode)) *practice.Passcode {
-	p := &practice.Passcode{Roster: l.stores.Roster, Profiles: &shelf{}, Policy: "policy", Waiting: waiting("mail", "wifi")}
+	p := &practice.Passcode{Roster: l.stores.Roster, Profiles: &profileShelf{}, Policy: "policy", Waiting: passcodeWaiting("mail", "wifi")}
 	if change != nil {
 		change(p)
 	}
-	l.follow(p)
+	l.followPractices(p)
 	return p
 }
 
-func (l *lab) run(name string) workflow.Run {
+func (l *lab) theRun(name string) workflow.Run {
 	l.Helper()
 	require.Len(l, l.runs(name), 1)
 	return l.runs(name)[0]
@@ -84,23 +84,23 @@ func (l *lab) run(name string) workflow.Run {
 
 func TestBP06_OpensOnceWhenCompliant(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		heard := &changes{}
+		heard := &gateChanges{}
 		l.gated(func(p *practice.Passcode) { p.Changed = heard.changed })
-		code := &passcode{}
-		code.set(weak)
+		code := &passcodeDevice{}
+		code.set(passcodeWeak)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
-		assert.Equal(t, []string{"+policy", "SecurityInfo"}, got(d))
-		run := l.run("passcode")
+		assert.Equal(t, []string{"+policy", "SecurityInfo"}, gotProfiles(d))
+		run := l.theRun("passcode")
 		assert.Equal(t, "shut", run.Step)
 		assert.Contains(t, run.Note, l.now().Add(time.Hour).UTC().Format("2006-01-02T15:04"), "the end of the grace")
 		assert.Empty(t, heard.list, "it is no incident before")
-		code.set(compliant)
+		code.set(passcodeGood)
 		l.advance(5*time.Minute, d)
-		assert.Equal(t, []string{"+policy", "SecurityInfo", "SecurityInfo", "+mail", "+wifi"}, got(d))
-		assert.Equal(t, "open", l.run("passcode").Step)
+		assert.Equal(t, []string{"+policy", "SecurityInfo", "SecurityInfo", "+mail", "+wifi"}, gotProfiles(d))
+		assert.Equal(t, "open", l.theRun("passcode").Step)
 		l.advance(72*time.Hour, d)
-		assert.Equal(t, []string{"SecurityInfo", "SecurityInfo", "SecurityInfo"}, got(d)[5:], "each once; then it is asked daily")
+		assert.Equal(t, []string{"SecurityInfo", "SecurityInfo", "SecurityInfo"}, gotProfiles(d)[5:], "each once; then it is asked daily")
 		assert.Equal(t, []bool{true}, heard.list)
 	})
 }
@@ -118,8 +118,8 @@ func TestBP06_Times(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEveryStore(t, func(t *testing.T, l *lab) {
 				l.gated(func(p *practice.Passcode) { p.Times = tt.times })
-				code := &passcode{}
-				code.set(weak)
+				code := &passcodeDevice{}
+				code.set(passcodeWeak)
 				d := l.enrolled(mdmtest.Config{Respond: code.respond})
 				began := l.now()
 				l.settle(d)
@@ -141,7 +141,7 @@ func TestBP06_Times(t *testing.T) {
 
 func TestBP06_MissingKeysKeepItShut(t *testing.T) {
 	for name, says := range map[string]mdmtest.Answer{
-		"one key":   {Fields: map[string]any{"SecurityInfo": silent}},
+		"one key":   {Fields: map[string]any{"SecurityInfo": passcodeSilent}},
 		"no key":    {Fields: map[string]any{"SecurityInfo": map[string]any{}}},
 		"nothing":   {Fields: map[string]any{}},
 		"no truth":  {Fields: map[string]any{"SecurityInfo": map[string]any{"PasscodePresent": "yes", "PasscodeCompliantWithProfiles": "yes"}}},
@@ -151,17 +151,17 @@ func TestBP06_MissingKeysKeepItShut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEveryStore(t, func(t *testing.T, l *lab) {
 				l.gated(nil)
-				code := &passcode{}
+				code := &passcodeDevice{}
 				code.be(says)
 				d := l.enrolled(mdmtest.Config{Respond: code.respond})
 				l.settle(d)
 				l.advance(12*time.Hour, d)
-				assert.NotContains(t, got(d), "+mail")
-				run := l.run("passcode")
+				assert.NotContains(t, gotProfiles(d), "+mail")
+				run := l.theRun("passcode")
 				assert.Equal(t, workflow.Open, run.Status)
 				assert.Equal(t, "shut", run.Step)
 				assert.NotEmpty(t, run.Note)
-				code.set(compliant)
+				code.set(passcodeGood)
 				l.advance(24*time.Hour, d)
 				assert.Subset(t, d.Profiles(), []string{"mail", "wifi"}, "it is never too late")
 			})
@@ -171,23 +171,23 @@ func TestBP06_MissingKeysKeepItShut(t *testing.T) {
 
 func TestBP06_LossWithdraws(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		heard := &changes{}
+		heard := &gateChanges{}
 		l.gated(func(p *practice.Passcode) { p.Changed = heard.changed })
-		code := &passcode{}
-		code.set(compliant)
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
 		assert.ElementsMatch(t, []string{"policy", "mail", "wifi"}, d.Profiles())
-		code.set(weak)
-		before := len(got(d))
+		code.set(passcodeWeak)
+		before := len(gotProfiles(d))
 		l.advance(25*time.Hour, d)
-		after := slices.DeleteFunc(got(d)[before:], func(s string) bool { return s == "SecurityInfo" })
+		after := slices.DeleteFunc(gotProfiles(d)[before:], func(s string) bool { return s == "SecurityInfo" })
 		assert.Equal(t, []string{"-wifi", "-mail"}, after, "in reverse")
 		assert.Equal(t, []string{"policy"}, d.Profiles())
 		assert.Equal(t, []bool{true, false}, heard.list)
 		assert.Equal(t, "the passcode is not compliant", heard.why)
-		assert.Equal(t, "shut", l.run("passcode").Step)
-		code.set(compliant)
+		assert.Equal(t, "shut", l.theRun("passcode").Step)
+		code.set(passcodeGood)
 		l.advance(25*time.Hour, d)
 		assert.ElementsMatch(t, []string{"policy", "mail", "wifi"}, d.Profiles())
 		assert.Equal(t, []bool{true, false, true}, heard.list)
@@ -196,35 +196,35 @@ func TestBP06_LossWithdraws(t *testing.T) {
 
 func TestBP06_LossIsOnlyToldIfKept(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		heard := &changes{}
+		heard := &gateChanges{}
 		l.gated(func(p *practice.Passcode) { p.Changed, p.Keep = heard.changed, true })
-		code := &passcode{}
-		code.set(compliant)
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
-		code.set(weak)
+		code.set(passcodeWeak)
 		l.advance(25*time.Hour, d)
 		assert.ElementsMatch(t, []string{"policy", "mail", "wifi"}, d.Profiles())
 		assert.Equal(t, []bool{true, false}, heard.list)
-		code.set(compliant)
+		code.set(passcodeGood)
 		l.advance(25*time.Hour, d)
 		assert.Equal(t, []bool{true, false, true}, heard.list)
-		assert.Equal(t, 1, len(slices.DeleteFunc(got(d), func(s string) bool { return s != "+mail" })), "it never went away")
+		assert.Equal(t, 1, len(slices.DeleteFunc(gotProfiles(d), func(s string) bool { return s != "+mail" })), "it never went away")
 	})
 }
 
 // TestBP06_NoLossWithinTheGrace: the device gives its user an hour.
 func TestBP06_NoLossWithinTheGrace(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		heard := &changes{}
+		heard := &gateChanges{}
 		l.gated(func(p *practice.Passcode) {
 			p.Changed, p.Times = heard.changed, practice.ComplianceTimes{Recheck: 10 * time.Minute, Grace: time.Hour}
 		})
-		code := &passcode{}
-		code.set(compliant)
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
-		code.set(weak)
+		code.set(passcodeWeak)
 		for range 5 {
 			l.advance(10*time.Minute, d)
 		}
@@ -240,16 +240,16 @@ func TestBP06_NoLossWithinTheGrace(t *testing.T) {
 func TestBP06_ErrorsAloneAreNoLoss(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		l.gated(nil)
-		code := &passcode{}
-		code.set(compliant)
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
 		code.be(mdmtest.Fail(command.DomainMDM, 12024, "busy"))
 		l.advance(24*time.Hour, d)
 		assert.Contains(t, d.Profiles(), "mail")
-		code.set(compliant)
+		code.set(passcodeGood)
 		l.advance(24*time.Hour, d)
-		assert.Equal(t, 1, len(slices.DeleteFunc(got(d), func(s string) bool { return s != "+mail" })))
+		assert.Equal(t, 1, len(slices.DeleteFunc(gotProfiles(d), func(s string) bool { return s != "+mail" })))
 		code.be(mdmtest.Fail(command.DomainMDM, 12024, "busy"))
 		l.advance(48*time.Hour, d)
 		assert.NotContains(t, d.Profiles(), "mail")
@@ -260,8 +260,8 @@ func TestBP06_ErrorsAloneAreNoLoss(t *testing.T) {
 func TestBP06_OfflineForDays(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		l.gated(nil)
-		code := &passcode{}
-		code.set(weak)
+		code := &passcodeDevice{}
+		code.set(passcodeWeak)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
 		l.advance(5 * 24 * time.Hour) // nobody connects
@@ -274,10 +274,10 @@ func TestBP06_OfflineForDays(t *testing.T) {
 		assert.Equal(t, 1, open)
 		assert.Less(t, len(l.queue(d)), 15, "it is no storm")
 		l.settle(d)
-		assert.NotContains(t, got(d), "+mail")
-		code.set(compliant)
+		assert.NotContains(t, gotProfiles(d), "+mail")
+		code.set(passcodeGood)
 		l.advance(5*time.Minute, d)
-		assert.Contains(t, got(d), "+mail", "who is back is asked soon again")
+		assert.Contains(t, gotProfiles(d), "+mail", "who is back is asked soon again")
 	})
 }
 
@@ -285,8 +285,8 @@ func TestBP06_OfflineForDays(t *testing.T) {
 func TestBP06_OldWordsOpenNothing(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		l.gated(nil)
-		code := &passcode{}
-		code.set(compliant)
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
 		d := l.enrolled(mdmtest.Config{Respond: func(ctx context.Context, o mdmtest.Order) mdmtest.Answer {
 			return code.respond(ctx, o)
 		}})
@@ -295,13 +295,13 @@ func TestBP06_OldWordsOpenNothing(t *testing.T) {
 		l.flush()
 		require.NoError(t, d.Poll(t.Context())) // the question
 		l.flush()                               // and off it goes, with profiles on its queue
-		assert.Equal(t, []string{"+policy", "SecurityInfo"}, got(d))
-		assert.Equal(t, "open", l.run("passcode").Step)
+		assert.Equal(t, []string{"+policy", "SecurityInfo"}, gotProfiles(d))
+		assert.Equal(t, "open", l.theRun("passcode").Step)
 		l.advance(3 * 24 * time.Hour)
-		code.set(weak)
+		code.set(passcodeWeak)
 		l.settle(d)
-		assert.NotContains(t, got(d), "+mail", "the user took the passcode off meanwhile")
-		code.set(compliant)
+		assert.NotContains(t, gotProfiles(d), "+mail", "the user took the passcode off meanwhile")
+		code.set(passcodeGood)
 		l.advance(25*time.Hour, d)
 		assert.Subset(t, d.Profiles(), []string{"mail", "wifi"})
 	})
@@ -310,14 +310,14 @@ func TestBP06_OldWordsOpenNothing(t *testing.T) {
 func TestBP06_UserEnrollment(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		l.gated(nil)
-		code := &passcode{}
+		code := &passcodeDevice{}
 		code.set(map[string]any{"PasscodeCompliant": false})
 		d := l.enrolled(mdmtest.Config{EnrollmentID: "E-1", Respond: code.respond})
 		l.settle(d)
-		assert.NotContains(t, got(d), "+mail")
+		assert.NotContains(t, gotProfiles(d), "+mail")
 		code.set(map[string]any{"PasscodeCompliant": true})
 		l.advance(time.Hour, d)
-		assert.Contains(t, got(d), "+mail")
+		assert.Contains(t, gotProfiles(d), "+mail")
 	})
 }
 
@@ -328,13 +328,13 @@ func TestBP06_AMacCannotBeAsked(t *testing.T) {
 		})
 		d := l.enrolled(mdmtest.Config{ProductName: "MacBookPro18,3", OSVersion: "15.0"})
 		l.settle(d)
-		assert.Empty(t, got(d))
-		assert.Equal(t, workflow.Failed, l.run("passcode").Status)
-		assert.Contains(t, l.run("passcode").Note, "one profile")
+		assert.Empty(t, gotProfiles(d))
+		assert.Equal(t, workflow.Failed, l.theRun("passcode").Status)
+		assert.Contains(t, l.theRun("passcode").Note, "one profile")
 		trusted := l.enrolled(mdmtest.Config{ProductName: "MacBookPro18,3", OSVersion: "15.0", SerialNumber: "TRUSTED"})
 		l.settle(trusted)
 		l.advance(48*time.Hour, trusted)
-		assert.Equal(t, []string{"+policy", "+mail", "+wifi"}, got(trusted), "never asked")
+		assert.Equal(t, []string{"+policy", "+mail", "+wifi"}, gotProfiles(trusted), "never asked")
 	})
 }
 
@@ -354,42 +354,42 @@ func TestBP06_NothingWaitsAndByHand(t *testing.T) {
 			l.settle(d)
 		}
 		begin()
-		assert.Equal(t, workflow.Done, l.run("passcode").Status, "nothing waits")
+		assert.Equal(t, workflow.Done, l.theRun("passcode").Status, "nothing waits")
 		names = []string{"mail"}
 		begin()
-		assert.Equal(t, []string{"SecurityInfo", "+mail"}, got(d), "no policy of ours")
+		assert.Equal(t, []string{"SecurityInfo", "+mail"}, gotProfiles(d), "no policy of ours")
 		names = append(names, "calendar")
 		l.advance(24*time.Hour, d)
-		assert.Equal(t, []string{"SecurityInfo", "+mail", "SecurityInfo", "+calendar"}, without(got(d)), "what is new passes the open gate")
+		assert.Equal(t, []string{"SecurityInfo", "+mail", "SecurityInfo", "+calendar"}, fewerQuestions(gotProfiles(d)), "what is new passes the open gate")
 	})
 }
 
-// without leaves out questions that follow another.
-func without(list []string) []string {
+// fewerQuestions leaves out questions that follow another.
+func fewerQuestions(list []string) []string {
 	return slices.CompactFunc(list, func(a, b string) bool { return a == b && a == "SecurityInfo" })
 }
 
 func TestBP06_ResumeAsksAtOnce(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		l.gated(nil)
-		code := &passcode{}
-		code.set(weak)
+		code := &passcodeDevice{}
+		code.set(passcodeWeak)
 		d := l.enrolled(mdmtest.Config{Respond: code.respond})
 		l.settle(d)
 		l.advance(3*time.Hour, d)
-		code.set(compliant)
+		code.set(passcodeGood)
 		l.settle(d)
-		assert.NotContains(t, got(d), "+mail")
-		_, err := l.server.Workflows().Resume(t.Context(), "", l.run("passcode").ID)
+		assert.NotContains(t, gotProfiles(d), "+mail")
+		_, err := l.server.Workflows().Resume(t.Context(), "", l.theRun("passcode").ID)
 		require.NoError(t, err)
 		l.settle(d)
-		assert.Contains(t, got(d), "+mail")
+		assert.Contains(t, gotProfiles(d), "+mail")
 	})
 }
 
 func TestBP06_RefusedProfilesAndPolicies(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		profiles := &shelf{}
+		profiles := &profileShelf{}
 		l.gated(func(p *practice.Passcode) { p.Profiles = profiles })
 		bad := 1
 		d := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
@@ -400,16 +400,16 @@ func TestBP06_RefusedProfilesAndPolicies(t *testing.T) {
 			return mdmtest.Answer{}
 		}})
 		l.settle(d)
-		assert.Equal(t, []string{"+policy"}, got(d))
-		assert.Contains(t, l.run("passcode").Note, "4001")
+		assert.Equal(t, []string{"+policy"}, gotProfiles(d))
+		assert.Contains(t, l.theRun("passcode").Note, "4001")
 		bad = 0
 		l.advance(time.Minute, d)
-		assert.Equal(t, []string{"+policy", "+policy", "SecurityInfo", "+mail", "+wifi"}, got(d))
+		assert.Equal(t, []string{"+policy", "+policy", "SecurityInfo", "+mail", "+wifi"}, gotProfiles(d))
 
 		profiles.withdraw("policy")
 		e := l.enrolled(mdmtest.Config{})
 		l.settle(e)
-		assert.Empty(t, got(e))
+		assert.Empty(t, gotProfiles(e))
 		for _, run := range l.runs("passcode") {
 			if run.Enrollment == id(e) {
 				assert.Equal(t, workflow.Failed, run.Status, "without the policy nothing waits for it")

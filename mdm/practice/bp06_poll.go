@@ -37,14 +37,14 @@ func (c ComplianceTimes) filled() ComplianceTimes {
 
 // compliancePoll is a device that is asked for SecurityInfo, in the state of a run. One question is on the queue at most.
 type compliancePoll struct {
-	Ask     errand       `json:",omitzero"`
-	AskedAt time.Time    `json:",omitzero"`  // or when it was heard again; the waits count from then
-	Rung    int          `json:",omitempty"` // questions since the waits began
-	Missed  bool         `json:",omitempty"` // a question had no answer
-	Errors  int          `json:",omitempty"` // answers in a row that were none
-	Verdict mdm.Tristate `json:",omitempty"` // of the last answer
-	Text    string       `json:",omitempty"` // what is missing
-	Checked time.Time    `json:",omitzero"`  // when it said so
+	Ask     installErrand `json:",omitzero"`
+	AskedAt time.Time     `json:",omitzero"`  // or when it was heard again; the waits count from then
+	Rung    int           `json:",omitempty"` // questions since the waits began
+	Missed  bool          `json:",omitempty"` // a question had no answer
+	Errors  int           `json:",omitempty"` // answers in a row that were none
+	Verdict mdm.Tristate  `json:",omitempty"` // of the last answer
+	Text    string        `json:",omitempty"` // what is missing
+	Checked time.Time     `json:",omitzero"`  // when it said so
 }
 
 const complianceAsk = "security"
@@ -87,7 +87,7 @@ func (c *compliancePoll) wrong(why string, now time.Time, times ComplianceTimes)
 	if c.Errors <= len(times.Waits) && c.Verdict == mdm.Yes {
 		return false
 	}
-	c.Verdict, c.Text, c.Checked = mdm.Unsaid, "it does not say: "+why, now
+	c.Verdict, c.Text, c.Checked = mdm.Unsaid, "it does not say: "+installClip(why), now
 	return true
 }
 

@@ -91,8 +91,8 @@ func checkInstall(name string, data []byte) error {
 	return nil
 }
 
-// stillListed is a precondition: a hook still names the profile.
-func stillListed(names []string, err error, name string) error {
+// installListed is a precondition: a hook still names the profile.
+func installListed(names []string, err error, name string) error {
 	if err == nil && !slices.Contains(names, name) {
 		return fmt.Errorf("%w: %s is not wanted any more", command.ErrCalledOff, name)
 	}

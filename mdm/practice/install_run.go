@@ -2,6 +2,7 @@ package practice
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -31,8 +32,8 @@ func installWait(r workflow.Retry, failures int) time.Duration {
 	return min(r.First<<min(max(failures-1, 0), 20), r.Most)
 }
 
-// errand is a command that a run sends until it succeeds, in the state of the run.
-type errand struct {
+// installErrand is a command that a run sends until it succeeds, in the state of the run.
+type installErrand struct {
 	Out   bool      `json:",omitempty"` // on the queue, without an answer
 	Tries int       `json:",omitempty"` // that failed in a row
 	Due   time.Time `json:",omitzero"`  // when it is to be sent; zero: it is not
@@ -41,7 +42,7 @@ type errand struct {
 
 // take returns the final answer to the errand's command, once. It counts failures and says when the next try is due; what
 // was withdrawn is not due again.
-func (d *errand) take(t *workflow.Turn, name string, r workflow.Retry) (command.Entry, bool) {
+func (d *installErrand) take(t *workflow.Turn, name string, r workflow.Retry) (command.Entry, bool) {
 	if !d.Out {
 		return command.Entry{}, false
 	}
@@ -55,32 +56,43 @@ func (d *errand) take(t *workflow.Turn, name string, r workflow.Retry) (command.
 	}
 	switch answer.State {
 	case command.Acknowledged:
-		*d = errand{}
+		*d = installErrand{}
 	case command.Canceled:
-		*d = errand{Why: answer.Note}
+		*d = installErrand{Why: answer.Note}
 	default:
 		d.fail(installReason(answer), t.Now, r)
 	}
 	return answer, true
 }
 
-func (d *errand) fail(why string, now time.Time, r workflow.Retry) {
-	d.Out, d.Why = false, why
+func (d *installErrand) fail(why string, now time.Time, r workflow.Retry) {
+	d.Out, d.Why = false, installClip(why)
 	d.Tries++
 	d.Due = now.Add(installWait(r, d.Tries))
+}
+
+// installClip keeps what a device says from filling the state of a run.
+func installClip(text string) string {
+	const most = 300
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 // installReason says in words why a command did not succeed.
 func installReason(e command.Entry) string {
 	if e.State == command.Failed {
 		if result, err := command.ParseResult(e.Result); err == nil && result.Err() != nil {
-			return result.Err().Error()
+			return installClip(result.Err().Error())
 		}
 	}
 	return e.State.String()
 }
 
-func (d *errand) due(now time.Time) bool { return !d.Out && !d.Due.IsZero() && !now.Before(d.Due) }
+func (d *installErrand) due(now time.Time) bool {
+	return !d.Out && !d.Due.IsZero() && !now.Before(d.Due)
+}
 
 // installAgenda gathers what a step does and what it waits for, before it is known which step is next.
 type installAgenda struct {
@@ -88,21 +100,21 @@ type installAgenda struct {
 	until time.Time
 }
 
-func (a *installAgenda) send(d *errand, name string, o command.Order) {
+func (a *installAgenda) send(d *installErrand, name string, o command.Order) {
 	d.Out, d.Due = true, time.Time{}
 	a.do = append(a.do, func(n workflow.Next) workflow.Next { return n.Send(name, o) })
 }
 
 // drop withdraws a command, if it is on the queue.
-func (a *installAgenda) drop(d *errand, name string) {
+func (a *installAgenda) drop(d *installErrand, name string) {
 	if d.Out {
 		a.do = append(a.do, func(n workflow.Next) workflow.Next { return n.Drop(name) })
 	}
-	*d = errand{}
+	*d = installErrand{}
 }
 
 // await waits for the errand's answer, or for when it is due again.
-func (a *installAgenda) await(d *errand, name string) {
+func (a *installAgenda) await(d *installErrand, name string) {
 	if d.Out {
 		a.do = append(a.do, func(n workflow.Next) workflow.Next { return n.Answered(name) })
 	} else {
@@ -135,23 +147,23 @@ func installResumed(t *workflow.Turn, until time.Time) bool {
 	return t.Signal() == nil && t.Now.Before(until)
 }
 
-// parcel is a profile on its way to an enrollment, in the state of a run.
-type parcel struct {
+// installParcel is a profile on its way to an enrollment, in the state of a run.
+type installParcel struct {
 	Name     string
-	Stage    int    `json:",omitempty"`
-	Passcode bool   `json:",omitempty"` // it holds passcode policies only
-	Install  errand `json:",omitzero"`
-	Remove   errand `json:",omitzero"`
-	Sent     bool   `json:",omitempty"` // it may be on the device
-	Here     bool   `json:",omitempty"` // its installation was acknowledged
-	Off      bool   `json:",omitempty"` // it was called off
+	Stage    int           `json:",omitempty"`
+	Passcode bool          `json:",omitempty"` // it holds passcode policies only
+	Install  installErrand `json:",omitzero"`
+	Remove   installErrand `json:",omitzero"`
+	Sent     bool          `json:",omitempty"` // it may be on the device
+	Here     bool          `json:",omitempty"` // its installation was acknowledged
+	Off      bool          `json:",omitempty"` // it was called off
 }
 
-func (p *parcel) install() string { return "install " + p.Name }
-func (p *parcel) remove() string  { return "remove " + p.Name }
+func (p *installParcel) install() string { return "install " + p.Name }
+func (p *installParcel) remove() string  { return "remove " + p.Name }
 
 // take takes in the answers. The bool says that the installation has an answer now, a good or a bad one.
-func (p *parcel) take(t *workflow.Turn, r workflow.Retry) (command.Entry, bool) {
+func (p *installParcel) take(t *workflow.Turn, r workflow.Retry) (command.Entry, bool) {
 	if answer, ok := p.Remove.take(t, p.remove(), r); ok {
 		p.removed(answer)
 	}
@@ -163,35 +175,37 @@ func (p *parcel) take(t *workflow.Turn, r workflow.Retry) (command.Entry, bool) 
 	case answer.State == command.Canceled:
 		p.Off = true
 	case answer.State == command.Expired: // the device did not come in time: that is no failure of the profile
-		p.Install = errand{Due: t.Now}
+		p.Install = installErrand{Due: t.Now}
 	}
 	return answer, ok
 }
 
 // removed takes in the answer to a removal. What was not there is removed.
-func (p *parcel) removed(answer command.Entry) {
+func (p *installParcel) removed(answer command.Entry) {
 	gone := answer.State == command.Acknowledged
 	if result, err := command.ParseResult(answer.Result); answer.State == command.Failed && err == nil {
 		gone = command.Advise("RemoveProfile", result.Err()) == command.Done
 	}
 	if gone {
-		p.Remove, p.Sent, p.Here = errand{}, false, false
+		p.Remove, p.Sent, p.Here = installErrand{}, false, false
 	}
 }
 
 // over reports that nothing more happens by itself: it is there, called off, or was tried often enough.
-func (p *parcel) over(r workflow.Retry) bool { return p.Here || p.Off || p.Install.Tries >= r.Limit }
+func (p *installParcel) over(r workflow.Retry) bool {
+	return p.Here || p.Off || p.Install.Tries >= r.Limit
+}
 
 // again has it installed, now.
-func (p *parcel) again(a *installAgenda, now time.Time) {
+func (p *installParcel) again(a *installAgenda, now time.Time) {
 	a.drop(&p.Remove, p.remove())
 	if !p.Install.Out {
-		p.Here, p.Off, p.Install = false, false, errand{Due: now}
+		p.Here, p.Off, p.Install = false, false, installErrand{Due: now}
 	}
 }
 
 // withdraw takes it away: what is on the queue is dropped, and what may be on the device removed, unless that is kept.
-func (p *parcel) withdraw(a *installAgenda, now time.Time, keep bool) {
+func (p *installParcel) withdraw(a *installAgenda, now time.Time, keep bool) {
 	a.drop(&p.Install, p.install())
 	if keep {
 		return
@@ -203,7 +217,7 @@ func (p *parcel) withdraw(a *installAgenda, now time.Time, keep bool) {
 }
 
 // serve sends what is due: the installation by this cook, or the removal.
-func (p *parcel) serve(a *installAgenda, now time.Time, cook string, notAfter time.Time, r workflow.Retry) {
+func (p *installParcel) serve(a *installAgenda, now time.Time, cook string, notAfter time.Time, r workflow.Retry) {
 	if p.Remove.due(now) && p.Remove.Tries < r.Limit {
 		a.send(&p.Remove, p.remove(), command.Order{Command: command.RemoveProfile{Identifier: p.Name}, Priority: command.Profiles})
 	}
@@ -218,7 +232,7 @@ func (p *parcel) serve(a *installAgenda, now time.Time, cook string, notAfter ti
 }
 
 // await waits for what is under way, and for what is due.
-func (p *parcel) await(a *installAgenda, r workflow.Retry) {
+func (p *installParcel) await(a *installAgenda, r workflow.Retry) {
 	if p.Remove.Out || p.Remove.Tries < r.Limit {
 		a.await(&p.Remove, p.remove())
 	}
@@ -227,21 +241,21 @@ func (p *parcel) await(a *installAgenda, r workflow.Retry) {
 	}
 }
 
-// parcels are profiles in the order in which they are sent.
-type parcels []parcel
+// installParcels are profiles in the order in which they are sent.
+type installParcels []installParcel
 
 // want adds the names that are not there yet, due at once if due is set. One that is not wanted any more is called off by its
 // cook, if it was not delivered yet.
-func (l *parcels) want(names []string, due time.Time) {
+func (l *installParcels) want(names []string, due time.Time) {
 	for _, name := range names {
-		if !slices.ContainsFunc(*l, func(p parcel) bool { return p.Name == name }) {
-			*l = append(*l, parcel{Name: name, Install: errand{Due: due}})
+		if !slices.ContainsFunc(*l, func(p installParcel) bool { return p.Name == name }) {
+			*l = append(*l, installParcel{Name: name, Install: installErrand{Due: due}})
 		}
 	}
 }
 
 // trouble says in words what did not work, empty if all did.
-func (l parcels) trouble() string {
+func (l installParcels) trouble() string {
 	text := ""
 	for _, p := range l {
 		if why := p.Install.Why; why != "" && !p.Here && !p.Off {

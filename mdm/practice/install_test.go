@@ -19,13 +19,13 @@ import (
 	"github.com/gomdm/applemdm/profile"
 )
 
-// shelf is a ProfileSource: any profile that is asked for, but for those that are withdrawn.
-type shelf struct {
+// profileShelf is a ProfileSource: any profile that is asked for, but for those that are withdrawn.
+type profileShelf struct {
 	mu        sync.Mutex
 	withdrawn map[string]bool
 }
 
-func (s *shelf) withdraw(name string) {
+func (s *profileShelf) withdraw(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.withdrawn == nil {
@@ -34,27 +34,27 @@ func (s *shelf) withdraw(name string) {
 	s.withdrawn[name] = true
 }
 
-func (s *shelf) Profile(_ context.Context, _ *mdm.Enrollment, name string) ([]byte, error) {
+func (s *profileShelf) Profile(_ context.Context, _ *mdm.Enrollment, name string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.withdrawn[name] {
 		return nil, practice.ErrWithdrawn
 	}
-	return shelved(name, &profile.WebClip{URL: "https://example.com", Label: name})
+	return profileShelved(name, &profile.WebClip{URL: "https://example.com", Label: name})
 }
 
-func shelved(name string, payloads ...profile.Payload) ([]byte, error) {
+func profileShelved(name string, payloads ...profile.Payload) ([]byte, error) {
 	return (&profile.Profile{Identifier: name, DisplayName: name, Payloads: payloads}).Encode()
 }
 
-// installable is a practice with cooks.
-type installable interface {
+// practiceWithCooks is a practice with cooks.
+type practiceWithCooks interface {
 	Workflows() []workflow.Any
 	Cooks() map[string]command.Cook
 }
 
 // follow serves these practices.
-func (l *lab) follow(practices ...installable) {
+func (l *lab) followPractices(practices ...practiceWithCooks) {
 	l.Helper()
 	cooks := map[string]command.Cook{}
 	var workflows []workflow.Any
@@ -65,8 +65,8 @@ func (l *lab) follow(practices ...installable) {
 	l.serve(func(c *server.Config) { c.Cooks = cooks }, workflows...)
 }
 
-// got returns what a device was sent, profiles with their identifiers.
-func got(d *mdmtest.Device) []string {
+// gotProfiles returns what a device was sent, profiles with their identifiers.
+func gotProfiles(d *mdmtest.Device) []string {
 	var out []string
 	for _, done := range d.History() {
 		what := done.Order.RequestType
@@ -101,9 +101,9 @@ func TestInstallCook(t *testing.T) {
 	source := func(data []byte, err error) practice.ProfileFunc {
 		return func(context.Context, *mdm.Enrollment, string) ([]byte, error) { return data, err }
 	}
-	good, err := shelved("a", &profile.WebClip{URL: "https://example.com", Label: "a"})
+	good, err := profileShelved("a", &profile.WebClip{URL: "https://example.com", Label: "a"})
 	require.NoError(t, err)
-	takeover, err := shelved("a", &profile.MDM{Topic: topic, ServerURL: "https://example.com", IdentityCertificateUUID: "X"})
+	takeover, err := profileShelved("a", &profile.MDM{Topic: topic, ServerURL: "https://example.com", IdentityCertificateUUID: "X"})
 	require.NoError(t, err)
 	down := errors.New("down")
 	for name, tt := range map[string]struct {
@@ -123,7 +123,7 @@ func TestInstallCook(t *testing.T) {
 		"withdrawn":        {roster: managed, source: source(nil, practice.ErrWithdrawn), off: true},
 		"source is down":   {roster: managed, source: source(nil, down), is: down},
 		"no profile":       {roster: managed, source: source([]byte("x"), nil), code: mdm.Malformed},
-		"under other name": {roster: managed, source: source(must(shelved("b", &profile.WebClip{URL: "https://example.com", Label: "b"})), nil), code: mdm.Malformed},
+		"under other name": {roster: managed, source: source(shelfMust(profileShelved("b", &profile.WebClip{URL: "https://example.com", Label: "b"})), nil), code: mdm.Malformed},
 		"takes over":       {roster: managed, source: source(takeover, nil), code: mdm.Forbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestInstallCook(t *testing.T) {
 	}
 }
 
-func must[T any](v T, err error) T {
+func shelfMust[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
@@ -151,7 +151,7 @@ func must[T any](v T, err error) T {
 }
 
 // meet lets a device connect a few times, for devices that are never quiet.
-func (l *lab) meet(d *mdmtest.Device) {
+func (l *lab) meetOften(d *mdmtest.Device) {
 	l.Helper()
 	for range 6 {
 		l.flush()
