@@ -91,7 +91,22 @@ func (p *Provisioning) watch(ctx context.Context, t *workflow.Turn, s *provision
 		order := command.Order{Command: command.ProvisioningProfileList{}, Priority: command.Profiles} // after the steps
 		next, waits = next.Send("list", order), append(waits, "list")
 	}
-	return next.Answered(waits...).At(t.Now.Add(p.every())).Note(provisioningNote(s.Device, plan)), nil
+	return next.Answered(waits...).At(p.next(s.Device, t.Now)).Note(provisioningNote(s.Device, plan)), nil
+}
+
+// next is when to look again if no answer comes: when the next list is due.
+func (p *Provisioning) next(s provisioning.State, now time.Time) time.Time {
+	last := now
+	if !s.Listing && !s.ListedAt.IsZero() {
+		last = s.ListedAt
+	}
+	if !s.Listing && s.FailedAt.After(last) {
+		last = s.FailedAt
+	}
+	if at := last.Add(p.every()); at.After(now) {
+		return at
+	}
+	return now.Add(p.every())
 }
 
 // every is how often to look: no wait of the planner is shorter.
@@ -126,7 +141,7 @@ func (s *provisioningState) absorb(t *workflow.Turn) (waits []string) {
 		}
 		name := provisioningOrder(o.Action, uuid)
 		if at, over := provisioningOver(t, name); over {
-			s.Device.Answered(uuid, at)
+			s.Device.Answered(uuid, at.Add(-1)) // a list of the same moment tells of it already: it was asked for after it
 		} else {
 			waits = append(waits, name)
 		}
@@ -139,7 +154,7 @@ func (s *provisioningState) absorb(t *workflow.Turn) (waits []string) {
 		return append(waits, "list")
 	}
 	if list := provisioningList(t); list != nil {
-		s.Device.Listed(*list, at.Add(1)) // of what was answered in the same moment it tells already: it was asked for after that
+		s.Device.Listed(*list, at)
 	} else {
 		s.Device.ListFailed(at)
 	}

@@ -69,9 +69,13 @@ func (b *bp09) arrived(cfg mdmtest.Config) *mdmtest.Device {
 	return d
 }
 
-// days goes on for n days; once in each of them the devices connect.
+// days goes on for n days; once in each of the last ten of them the devices connect.
 func (b *bp09) days(n int, devices ...*mdmtest.Device) {
 	b.Helper()
+	if n > 10 {
+		b.ahead.Add(int64(n-10) * int64(bp09Day))
+		n = 10
+	}
 	for range n {
 		b.ahead.Add(int64(bp09Day))
 		b.settle(devices...)
