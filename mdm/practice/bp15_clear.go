@@ -66,7 +66,8 @@ func (g *Guard) ClearPasscode(ctx context.Context, r ClearPasscodeRequest) (work
 	state := guardClearing{Request: request, Actor: r.Actor, Reason: r.Reason, Approver: r.Approver, Second: g.SecondApprover || r.Approver != ""}
 	run, fresh, err := g.Engine.Begin(ctx, GuardClearPasscode, r.Enrollment, GuardClearPasscode, state)
 	if err != nil {
-		_, unsaid := g.record(ctx, GuardOutcome, guardServer, r.Reason, r.Enrollment, guardDetails(a.secret, request, "outcome", "it could not be begun"))
+		details := guardDetails(a.secret, request, "outcome", "it could not be begun")
+		_, unsaid := g.record(ctx, GuardOutcome, guardServer, r.Reason, r.Enrollment, details)
 		return workflow.Run{}, errors.Join(err, unsaid)
 	}
 	if !fresh {
@@ -198,8 +199,10 @@ func (g *Guard) clearOutcome(ctx context.Context, t *workflow.Turn, s *guardClea
 }
 
 // clearEnd records the outcome and ends the run.
-func (g *Guard) clearEnd(ctx context.Context, t *workflow.Turn, s *guardClearing, end func(string) workflow.Next, outcome string) (workflow.Next, error) {
-	_, err := g.record(ctx, GuardOutcome, guardServer, s.Reason, t.Run.Enrollment, guardDetails(GuardUnlockToken, s.Request, "run", t.Run.ID, "outcome", outcome))
+func (g *Guard) clearEnd(ctx context.Context, t *workflow.Turn, s *guardClearing, end func(string) workflow.Next,
+	outcome string) (workflow.Next, error) {
+	details := guardDetails(GuardUnlockToken, s.Request, "run", t.Run.ID, "outcome", outcome)
+	_, err := g.record(ctx, GuardOutcome, guardServer, s.Reason, t.Run.Enrollment, details)
 	return end(outcome), err
 }
 

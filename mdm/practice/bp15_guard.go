@@ -164,7 +164,8 @@ func (g *Guard) admit(ctx context.Context, a guardAsk) (int64, error) {
 	if a.enrollment.Device == "" {
 		return 0, mdm.Errorf(mdm.Malformed, a.op, "an enrollment is required")
 	}
-	e, err := g.record(ctx, GuardRequested, a.actor, a.reason, a.enrollment, map[string]string{"secret": string(a.secret), "possession": strconv.FormatBool(a.possession)})
+	details := map[string]string{"secret": string(a.secret), "possession": strconv.FormatBool(a.possession)}
+	e, err := g.record(ctx, GuardRequested, a.actor, a.reason, a.enrollment, details)
 	if err != nil {
 		return 0, err
 	}
@@ -227,7 +228,8 @@ func (g *Guard) lost(ctx context.Context, id mdm.EnrollmentID) (bool, error) {
 			return lost, err
 		}
 	}
-	q := workflow.Query{Tenant: id.Tenant, Workflow: guardLostMode, Enrollment: id.DeviceID(), Status: []workflow.Status{workflow.Open, workflow.Aside}, Limit: 1}
+	q := workflow.Query{Tenant: id.Tenant, Workflow: guardLostMode, Enrollment: id.DeviceID(),
+		Status: []workflow.Status{workflow.Open, workflow.Aside}, Limit: 1}
 	for _, err := range g.Runs.Runs(ctx, q) {
 		return err == nil, err
 	}

@@ -65,12 +65,16 @@ func guardNotZero(s mdm.Secret) []mdm.Secret {
 	return []mdm.Secret{s}
 }
 
+// guardRead reads secrets; why is for the record of that.
+type guardRead func(ctx context.Context, why string) ([]mdm.Secret, error)
+
 // release records, and then reads.
-func (g *Guard) release(ctx context.Context, op string, r ReleaseRequest, read func(ctx context.Context, why string) ([]mdm.Secret, error)) ([]mdm.Secret, error) {
+func (g *Guard) release(ctx context.Context, op string, r ReleaseRequest, read guardRead) ([]mdm.Secret, error) {
 	if !r.Secret.kept() && r.Secret != GuardBootstrapToken {
 		return nil, mdm.Errorf(mdm.Malformed, op, "a secret of the kind %q is not given out", r.Secret)
 	}
-	request, err := g.admit(ctx, guardAsk{op: op, secret: r.Secret, enrollment: r.Enrollment, actor: r.Actor, reason: r.Reason, possession: r.PossessionVerified})
+	request, err := g.admit(ctx, guardAsk{op: op, secret: r.Secret, enrollment: r.Enrollment, actor: r.Actor, reason: r.Reason,
+		possession: r.PossessionVerified})
 	if err != nil {
 		return nil, err
 	}

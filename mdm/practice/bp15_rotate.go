@@ -56,7 +56,8 @@ func (g *Guard) Rotate(ctx context.Context, r RotateRequest) (workflow.Run, erro
 	if err != nil || fresh {
 		return run, err
 	}
-	_, err = g.record(ctx, GuardRotationOutcome, guardServer, r.Reason, r.Enrollment, guardDetails(r.Secret, e.Number, "outcome", "another run changes it"))
+	details = guardDetails(r.Secret, e.Number, "outcome", "another run changes it")
+	_, err = g.record(ctx, GuardRotationOutcome, guardServer, r.Reason, r.Enrollment, details)
 	return run, errors.Join(mdm.Errorf(mdm.Forbidden, op, "another run changes it"), err)
 }
 
@@ -214,12 +215,15 @@ func (g *Guard) revert(ctx context.Context, t *workflow.Turn, s *guardRotation) 
 	if _, err := shelf.add(ctx, guardRecord{Kind: guardReverted, Run: t.Run.ID, Current: s.Before}); err != nil {
 		return workflow.Next{}, err
 	}
-	return g.rotateEnd(ctx, t, s, workflow.GiveUp, "the device does not take the new secret, although it acknowledged it; the former one is current again")
+	return g.rotateEnd(ctx, t, s, workflow.GiveUp,
+		"the device does not take the new secret, although it acknowledged it; the former one is current again")
 }
 
 // rotateEnd records the outcome and ends the run.
-func (g *Guard) rotateEnd(ctx context.Context, t *workflow.Turn, s *guardRotation, end func(string) workflow.Next, outcome string) (workflow.Next, error) {
-	_, err := g.record(ctx, GuardRotationOutcome, guardServer, s.Reason, t.Run.Enrollment, guardDetails(s.Secret, s.Request, "run", t.Run.ID, "outcome", outcome))
+func (g *Guard) rotateEnd(ctx context.Context, t *workflow.Turn, s *guardRotation, end func(string) workflow.Next,
+	outcome string) (workflow.Next, error) {
+	details := guardDetails(s.Secret, s.Request, "run", t.Run.ID, "outcome", outcome)
+	_, err := g.record(ctx, GuardRotationOutcome, guardServer, s.Reason, t.Run.Enrollment, details)
 	return end(outcome), err
 }
 

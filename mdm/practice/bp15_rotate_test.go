@@ -2,15 +2,7 @@ package practice_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"errors"
-	"math/big"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gomdm/applemdm/command"
-	"github.com/gomdm/applemdm/internal/cms"
 	"github.com/gomdm/applemdm/mdm"
-	"github.com/gomdm/applemdm/mdm/audit"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/practice"
 	"github.com/gomdm/applemdm/mdm/workflow"
@@ -271,104 +261,6 @@ func TestBP15_FirmwareAndAdminPassword(t *testing.T) {
 	})
 }
 
-// vaultIdentity is a certificate that Macs encrypt recovery keys to.
-var vaultIdentity = sync.OnceValue(func() tls.Certificate {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "recovery keys"}, NotAfter: time.Now().AddDate(10, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-})
-
-func sealedKey(t *testing.T, key string) []byte {
-	t.Helper()
-	sealed, err := cms.Encrypt([]byte(key), []*x509.Certificate{vaultIdentity().Leaf})
-	require.NoError(t, err)
-	return sealed
-}
-
-const (
-	oneKey   = "AAAA-BBBB-CCCC-DDDD-EEEE-0001"
-	otherKey = "AAAA-BBBB-CCCC-DDDD-EEEE-0002"
-)
-
-func TestBP15_FileVault(t *testing.T) {
-	onEveryStore(t, func(t *testing.T, plain *lab) {
-		l := guarded(plain, func(g *practice.Guard) { g.Limit, g.FileVault = -1, []tls.Certificate{vaultIdentity()} })
-		var result any
-		d := l.mac(func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
-			if o.RequestType != "RotateFileVaultKey" || result == nil {
-				return mdmtest.Answer{}
-			}
-			return mdmtest.Answer{Fields: map[string]any{"RotateResult": result}}
-		})
-		err := l.KeepFileVaultKey(t.Context(), id(d), sealedKey(t, "no recovery key"), "server", "escrow")
-		assert.Equal(t, mdm.Malformed, mdm.CodeOf(err))
-		assert.Equal(t, mdm.Malformed, mdm.CodeOf(l.KeepFileVaultKey(t.Context(), id(d), []byte("garbage"), "server", "escrow")))
-		require.NoError(t, l.KeepFileVaultKey(t.Context(), id(d), sealedKey(t, oneKey+"\n"), "server", "escrow"))
-		require.NoError(t, l.KeepFileVaultKey(t.Context(), id(d), sealedKey(t, oneKey), "server", "the same again"))
-		for what, c := range map[string]struct {
-			result any
-			note   string
-		}{
-			"none":     {nil, "no key came back"},
-			"empty":    {map[string]any{}, "no key came back"},
-			"nonsense": {map[string]any{"EncryptedNewRecoveryKey": []byte("nonsense")}, "cannot be read"},
-			"no key":   {map[string]any{"EncryptedNewRecoveryKey": sealedKey(t, "hello")}, "cannot be read"},
-			"no data":  {map[string]any{"EncryptedNewRecoveryKey": "text"}, "no key came back"},
-		} {
-			result = c.result
-			run := l.rotate(d, practice.GuardFileVaultKey)
-			l.settle(d)
-			assert.Equal(t, workflow.Failed, l.run(run).Status, what)
-			assert.Contains(t, l.run(run).Note, c.note, what)
-			current, all := l.kept(d, practice.GuardFileVaultKey)
-			assert.Equal(t, oneKey, current, what)
-			assert.Equal(t, []string{oneKey}, all, what)
-		}
-		result = map[string]any{"EncryptedNewRecoveryKey": sealedKey(t, otherKey)}
-		run := l.rotate(d, practice.GuardFileVaultKey)
-		l.settle(d)
-		assert.Equal(t, workflow.Done, l.run(run).Status)
-		current, all := l.kept(d, practice.GuardFileVaultKey)
-		assert.Equal(t, otherKey, current)
-		assert.Equal(t, []string{otherKey, oneKey}, all)
-		sent := d.History()[len(d.History())-1].Order.Command
-		assert.Equal(t, map[string]any{"Password": oneKey}, sent["FileVaultUnlock"])
-		assert.Equal(t, vaultIdentity().Leaf.Raw, sent["ReplyEncryptionCertificate"])
-	})
-}
-
-func TestBP15_FileVaultWithoutAKey(t *testing.T) {
-	onEveryStore(t, func(t *testing.T, plain *lab) {
-		unlock := mdm.Secret{}
-		l := guarded(plain, func(g *practice.Guard) {
-			g.Limit, g.FileVault = -1, []tls.Certificate{{}, vaultIdentity()}
-			g.FileVaultPassword = func(context.Context, mdm.EnrollmentID) (mdm.Secret, error) { return unlock, nil }
-		})
-		d := l.mac(func(context.Context, mdmtest.Order) mdmtest.Answer {
-			return mdmtest.Answer{Fields: map[string]any{"RotateResult": map[string]any{"EncryptedNewRecoveryKey": sealedKey(t, oneKey)}}}
-		})
-		l.FileVault[0] = tls.Certificate{Certificate: vaultIdentity().Certificate, PrivateKey: vaultIdentity().PrivateKey} // without Leaf
-		l.rotate(d, practice.GuardFileVaultKey)
-		l.settle(d)
-		assert.Empty(t, took(d), "it is put off until there is something to unlock the disk with")
-		unlock = mdm.SecretString("password")
-		l.advance(2*time.Hour, d)
-		current, _ := l.kept(d, practice.GuardFileVaultKey)
-		assert.Equal(t, oneKey, current)
-	})
-}
-
 func TestBP15_RotationRefused(t *testing.T) {
 	onRotation(t, func(t *testing.T, l *guardLab) {
 		d := l.mac(nil)
@@ -395,106 +287,5 @@ func TestBP15_RotationRefused(t *testing.T) {
 		l.settle(d)
 		assert.Equal(t, 1, l.run(run).Attempts, "it is tried again")
 		assert.Empty(t, took(d))
-	})
-}
-
-func TestBP15_ReleaseAndKeep(t *testing.T) {
-	onRotation(t, func(t *testing.T, l *guardLab) {
-		d := l.mac(nil)
-		require.NoError(t, d.SetBootstrapToken(t.Context(), []byte("bootstrap")))
-		r := practice.ReleaseRequest{Secret: practice.GuardBootstrapToken, Enrollment: id(d), Actor: "anna", Reason: "r", PossessionVerified: true}
-		token, err := l.Release(t.Context(), r)
-		require.NoError(t, err)
-		assert.Equal(t, "bootstrap", string(token.Reveal()))
-		_, err = l.ReleaseAll(t.Context(), r)
-		assert.Equal(t, mdm.Malformed, mdm.CodeOf(err))
-		r.PossessionVerified = false
-		_, err = l.Release(t.Context(), r)
-		forbidden(t, err)
-		r.PossessionVerified, r.Secret = true, practice.GuardUnlockToken
-		_, err = l.Release(t.Context(), r)
-		assert.Equal(t, mdm.Malformed, mdm.CodeOf(err), "it is used, never given out")
-		r.Secret = practice.GuardDeviceLockPIN
-		_, err = l.Release(t.Context(), r)
-		assert.Equal(t, mdm.NotFound, mdm.CodeOf(err))
-		assert.Equal(t, []string{"secret.requested", "secret.released", "secret.requested", "secret.refused: nobody has verified that the device is in its owner's hands",
-			"secret.requested", "secret.released", "secret.outcome: there is none"}, l.audited())
-
-		keep := practice.KeepRequest{Secret: practice.GuardDeviceLockPIN, Enrollment: id(d), Value: mdm.SecretString("123456"), Actor: "anna", Reason: "locked"}
-		for what, change := range map[string]func(*practice.KeepRequest){
-			"nothing":  func(k *practice.KeepRequest) { k.Value = mdm.Secret{} },
-			"too long": func(k *practice.KeepRequest) { k.Value = mdm.NewSecret(make([]byte, 65<<10)) },
-			"kind":     func(k *practice.KeepRequest) { k.Secret = practice.GuardBootstrapToken },
-			"actor":    func(k *practice.KeepRequest) { k.Actor = "" },
-		} {
-			k := keep
-			change(&k)
-			assert.Equal(t, mdm.Malformed, mdm.CodeOf(l.Keep(t.Context(), k)), what)
-		}
-		require.NoError(t, l.Keep(t.Context(), keep))
-		keep.Value = mdm.SecretString("654321")
-		require.NoError(t, l.Keep(t.Context(), keep))
-		current, all := l.kept(d, practice.GuardDeviceLockPIN)
-		assert.Equal(t, "654321", current)
-		assert.Equal(t, []string{"654321", "123456"}, all)
-
-		var group sync.WaitGroup
-		for _, value := range []string{"a", "b", "c", "d", "e", "f"} {
-			group.Go(func() {
-				k := keep
-				k.Value = mdm.SecretString(value)
-				assert.NoError(t, l.Keep(t.Context(), k))
-			})
-		}
-		group.Wait()
-		current, all = l.kept(d, practice.GuardDeviceLockPIN)
-		assert.ElementsMatch(t, []string{"a", "b", "c", "d", "e", "f", "654321", "123456"}, all, "of many at once none is lost")
-		assert.Contains(t, []string{"a", "b", "c", "d", "e", "f"}, current)
-
-		require.NoError(t, l.stores.Vault.PutSecret(t.Context(), "other", mdm.SecretString("x")))
-		require.NoError(t, d.CheckOut(t.Context()))
-		forbidden(t, l.Keep(t.Context(), keep))
-		after, _ := l.kept(d, practice.GuardDeviceLockPIN)
-		assert.Equal(t, current, after, "what is kept outlives the enrollment")
-	})
-}
-
-// torn is a vault that fails after some writes, as a process that is killed.
-type torn struct {
-	practice.GuardVault
-	writes int
-}
-
-func (v *torn) CreateSecret(ctx context.Context, name string, s mdm.Secret) (mdm.Secret, error) {
-	if v.writes--; v.writes < 0 {
-		return mdm.Secret{}, errors.New("killed")
-	}
-	return v.GuardVault.CreateSecret(ctx, name, s)
-}
-
-func (v *torn) PutSecret(context.Context, string, mdm.Secret) error { return errors.New("killed") }
-
-func TestBP15_KilledWhileItIsKept(t *testing.T) {
-	onEveryStore(t, func(t *testing.T, plain *lab) {
-		vault := &torn{GuardVault: plain.stores.Vault, writes: 3}
-		l := guarded(plain, func(g *practice.Guard) { g.Limit, g.Vault = -1, vault })
-		m := &lockedMac{password: "former"}
-		d := l.mac(m.respond)
-		require.NoError(t, l.Keep(t.Context(), practice.KeepRequest{Secret: practice.GuardRecoveryLock, Enrollment: id(d), Value: mdm.SecretString("former"), Actor: "a", Reason: "r"}))
-		run := l.rotate(d, practice.GuardRecoveryLock) // the candidate is the third write
-		l.settle(d)
-		current, all := l.kept(d, practice.GuardRecoveryLock)
-		assert.Equal(t, "former", current)
-		require.Equal(t, []string{m.password, "former"}, all)
-		assert.Equal(t, 1, l.run(run).Attempts)
-		vault.writes = 100
-		l.advance(time.Hour, d)
-		current, _ = l.kept(d, practice.GuardRecoveryLock)
-		assert.Equal(t, m.password, current)
-		assert.Equal(t, workflow.Done, l.run(run).Status)
-		head, err := l.stores.Audit.Head(t.Context(), "")
-		require.NoError(t, err)
-		_, err = audit.Verify(l.stores.Audit.Entries(t.Context(), "", 0, 0), head)
-		require.NoError(t, err)
 	})
 }

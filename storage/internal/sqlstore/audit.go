@@ -120,7 +120,7 @@ func (l auditLog) Entries(ctx context.Context, tenant string, after int64, limit
 			if limit > 0 {
 				page = min(left, pageSize)
 			}
-			found, err := auditPage(ctx, snapshot{l.db}, tenant, after, page)
+			found, err := auditPage(ctx, snapshot(l), tenant, after, page)
 			if err != nil {
 				yield(audit.Entry{}, err)
 				return
@@ -141,5 +141,5 @@ func (l auditLog) Entries(ctx context.Context, tenant string, after int64, limit
 
 // Head implements [audit.Log].
 func (l auditLog) Head(ctx context.Context, tenant string) (audit.Head, error) {
-	return readHead(ctx, snapshot{l.db}, auditHead, tenant)
+	return readHead(ctx, snapshot(l), auditHead, tenant)
 }
