@@ -102,7 +102,7 @@ func lostCapable(e *mdm.Enrollment) error {
 		return errors.New("the device is not supervised, and Lost Mode is for supervised devices")
 	}
 	if p := schema.PlatformOf(&e.Device); p != "" && p != schema.IOS {
-		return fmt.Errorf("Lost Mode is for iPhone and iPad, not for %s", p)
+		return fmt.Errorf("there is no Lost Mode on %s", p)
 	}
 	return machineSupports(command.EnableLostMode{Message: new("x")}, e)
 }
