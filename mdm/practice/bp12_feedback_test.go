@@ -44,7 +44,7 @@ func TestBP12_ADeadTokenMeansGone(t *testing.T) {
 		assert.True(t, l.has(d, mdm.EventPushFailed))
 		before := apns.pushes(d)
 		waiting := l.order(d, command.SecurityInfo{})
-		l.advance(10 * 24 * time.Hour)
+		l.leap(10 * 24 * time.Hour)
 		assert.Equal(t, before, apns.pushes(d), "nobody pushes a dead token")
 		assert.Empty(t, took(d))
 		assert.Equal(t, command.Queued, l.states(d)[waiting], "and nothing is lost")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,11 +26,14 @@ func target(version string) schema.Target {
 
 // gate is a system that decides what devices may reach.
 type gate struct {
+	mu    sync.Mutex
 	down  int
 	calls []string // as "limit D"
 }
 
 func (g *gate) call(what string, e *mdm.Enrollment) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.down > 0 {
 		g.down--
 		return errors.New("down")
@@ -54,6 +58,7 @@ func (g *gate) of(d *mdmtest.Device) (out []string) {
 func TestBP14_Ending(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		access := &gate{}
+		var mu sync.Mutex
 		var cleaned []practice.Ended
 		failing := 2
 		ending := &practice.Ending{Roster: l.stores.Roster, Profile: func(*mdm.Enrollment) string { return "com.example.mdm" }, Access: access,
@@ -61,6 +66,8 @@ func TestBP14_Ending(t *testing.T) {
 				return l.server.Checkin().End(ctx, id, reason)
 			},
 			CleanUp: func(_ context.Context, e practice.Ended) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if failing > 0 {
 					failing--
 					return errors.New("down")
@@ -107,7 +114,7 @@ func TestBP14_Ending(t *testing.T) {
 		for _, d := range []*mdmtest.Device{rude, away} {
 			assert.Equal(t, workflow.Open, l.run(runs[d]).Status)
 		}
-		l.advance(8 * 24 * time.Hour)
+		l.leap(8 * 24 * time.Hour)
 		for _, d := range []*mdmtest.Device{rude, away} {
 			assert.Equal(t, workflow.Done, l.run(runs[d]).Status)
 			assert.Equal(t, "ended by the server", l.run(runs[d]).Note)
@@ -138,7 +145,7 @@ func TestBP14_EndingOfOneThatEnrollsAnew(t *testing.T) {
 		l.flush()
 		d.Wipe()
 		require.NoError(t, d.Enroll(t.Context(), l.https.URL+"/enroll"))
-		l.advance(10*24*time.Hour, d)
+		l.leap(10*24*time.Hour, d)
 		assert.True(t, d.Managed())
 		assert.Empty(t, took(d))
 		assert.Equal(t, workflow.Done, l.run(r.ID).Status)

@@ -144,7 +144,7 @@ func TestLostModeOfADeviceThatIsAwayOrUnwilling(t *testing.T) {
 		l.settle(d)
 		r, err := lost.Begin(t.Context(), l.server.Workflows(), id(d), lostOrder)
 		require.NoError(t, err)
-		l.advance(60 * 24 * time.Hour) // nobody connects
+		l.leap(60 * 24 * time.Hour) // nobody connects
 		assert.Equal(t, workflow.Open, l.only("lost-mode").Status)
 		l.settle(d)
 		assert.Contains(t, l.only("lost-mode").Note, "12066")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,11 +20,14 @@ import (
 
 // declared keeps what was declared, by device.
 type declared struct {
+	mu   sync.Mutex
 	down int
 	of   map[mdm.EnrollmentID][]ddm.Declaration
 }
 
 func (d *declared) Declare(_ context.Context, id mdm.EnrollmentID, list []ddm.Declaration) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.down > 0 {
 		d.down--
 		return errors.New("down")
@@ -84,7 +88,7 @@ func TestUpdate(t *testing.T) {
 		assert.Len(t, results, 5, "attempts are bounded")
 		assert.Equal(t, workflow.Failed, l.run(runs[stuck]).Status)
 
-		l.advance(15*24*time.Hour, kept)
+		l.leap(15*24*time.Hour, kept)
 		for _, d := range []*mdmtest.Device{kept, away} {
 			assert.Equal(t, workflow.Failed, l.run(runs[d]).Status)
 			assert.Contains(t, l.run(runs[d]).Note, "not updated in time: it reports 18.2")
