@@ -27,14 +27,19 @@ type Config struct {
 	Roster   Roster            // required
 
 	Interval time.Duration    // between looks when nobody calls Notify; 0: 1 s
-	Lease    time.Duration    // how long a step may take; 0: 1 min
+	Lease    time.Duration    // how long a run is kept from other engines for a step, whose context ends before; 0: 1 min
 	Workers  int              // steps taken at once; 0: 8
 	Clock    func() time.Time // nil: time.Now
 	Logger   *slog.Logger     // nil: nothing is logged
 }
 
 // Engine runs workflows. Make it with [New]; it is safe for concurrent use. It consumes the events of a server
-// ([Engine.Consume]) and works in the background ([Engine.Run]), in any number of processes on one Store.
+// ([Engine.Consume]) and works in the background ([Engine.Run]), in any number of processes on one Store. Their clocks should
+// agree to well within Config.Lease: else steps are taken more often than they count.
+//
+// While programs of two versions run on one Store, a run is left to those that know its workflow and the version of its state, and
+// is woken by all. A workflow that the older one does not know may miss events that would begin it. Runs of a workflow that no
+// program knows any more stay as they are until their enrollment ends or [Engine.Cancel] ends them; [Store.CountRuns] shows them.
 type Engine struct {
 	cfg    Config
 	kinds  map[string]kind

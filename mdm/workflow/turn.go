@@ -122,7 +122,7 @@ func (e *Engine) take(ctx context.Context, k kind, t *Turn) (next Next, state js
 	if err = e.answers(ctx, t); err != nil {
 		return Next{}, nil, &storeError{err}
 	}
-	step, cancel := context.WithTimeout(ctx, e.lease()*3/4)
+	step, cancel := context.WithTimeout(ctx, r.LeasedUntil.Sub(t.Now)-e.lease()/4) // the rest is for writing what came of it
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
