@@ -228,7 +228,7 @@ func (r *Renewal) await(ctx context.Context, t *workflow.Turn, s *renewalState) 
 	}
 	switch came, why := s.judge(t, v.identity, r.proof(), r.timeout()); came {
 	case replaceDone:
-		*s = renewalState{Held: v.brings, Known: true, Kept: endsDue(v.ends, t.Now)}
+		*s = r.renewed(v, t.Now)
 		return workflow.Go(renewalWatch).Note("renewed"), nil
 	case replaceSilent:
 		s.Why = why
@@ -241,15 +241,20 @@ func (r *Renewal) await(ctx context.Context, t *workflow.Turn, s *renewalState) 
 	return r.wait(ctx, t, s, v, s.waiting(t, workflow.Go(renewalAwait), r.proof()), t.Now.Add(r.timeout())), nil
 }
 
-// endsDue returns the ends that alone make a renewal due.
-func endsDue(ends []enroll.End, now time.Time) []enroll.End {
-	var out []enroll.End
-	for _, e := range ends {
-		if plan, ok := enroll.RenewAt([]enroll.End{e}); ok && plan.IsDue(now) {
-			out = append(out, e)
+// renewed is the state after a renewal. What is due again at once would be so for ever.
+func (r *Renewal) renewed(v renewalView, now time.Time) renewalState {
+	s := renewalState{Held: v.brings, Known: true}
+	for _, e := range v.ends {
+		plan, ok := enroll.RenewAt([]enroll.End{e})
+		switch {
+		case !ok || !plan.IsDue(now):
+		case e.Kind == enroll.EndIdentity: // it lives for less than it is dated back
+			s.NextAt = now.Add(min(r.retry(), e.NotAfter.Sub(now)/2))
+		default:
+			s.Kept = append(s.Kept, e)
 		}
 	}
-	return out
+	return s
 }
 
 // wait has the run wait until a time at most, and raises the alarms that are due.

@@ -237,6 +237,19 @@ func TestBP09_WhatAReplacementDoesNotChange(t *testing.T) {
 	})
 }
 
+// TestBP09_IdentitiesOfMinutes are renewed no faster than they have to be.
+func TestBP09_IdentitiesOfMinutes(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		b := newBP09(l, 40*time.Minute) // dated back by an hour, so that more than half of it is over at once
+		d := b.arrived(mdmtest.Config{})
+		for range 6 {
+			b.ahead.Add(int64(10 * time.Minute))
+			b.settle(d)
+		}
+		assert.InDelta(t, 3, b.count(d, mdm.EventRenewed), 1)
+	})
+}
+
 // TestBP09_HooksThatFailAreWaitedFor has a database that is away for a day.
 func TestBP09_HooksThatFailAreWaitedFor(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
