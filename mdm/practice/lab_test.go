@@ -48,11 +48,15 @@ type lab struct {
 	start time.Time
 }
 
-// onEveryStore runs a test on memory, SQLite and, where there is one, PostgreSQL.
+// onEveryStore runs a test on memory, SQLite and, where there is one, PostgreSQL; a short one on memory alone.
 func onEveryStore(t *testing.T, f func(t *testing.T, l *lab)) {
 	t.Helper()
 	for name, open := range map[string]func(*testing.T, func() time.Time) storage.Stores{"memory": inMemory, "sqlite": inSQLite, "postgres": inPostgres} {
+		if testing.Short() && name != "memory" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := &lab{T: t, start: time.Now().Truncate(time.Second)}
 			l.stores = open(t, l.now)
 			f(t, l)
@@ -97,7 +101,7 @@ func inPostgres(t *testing.T, clock func() time.Time) storage.Stores {
 	if strings.Contains(dsn, "?") {
 		separator = "&"
 	}
-	db, err := postgres.Open(t.Context(), dsn+separator+"search_path="+schema, &postgres.Config{Sealer: sealer(t), Clock: clock})
+	db, err := postgres.Open(t.Context(), dsn+separator+"synchronous_commit=off&search_path="+schema, &postgres.Config{Sealer: sealer(t), Clock: clock})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, db.Close())
