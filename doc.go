@@ -19,7 +19,7 @@
 //   - mdm: the vocabulary. Enrollment ids, generations, access rights, error codes, secrets, events.
 //   - mdm/schema: what Apple's schema says, as tables; checks and codecs for all generated types.
 //   - mdm/identity: who is calling. Extractors, validators, and the rules that bind certificates to devices.
-//   - mdm/event: delivers events, at least once and in order.
+//   - mdm/event, mdm/event/webhook, mdm/audit: delivers events, at least once and in order, also to a URL; who did what and why.
 //   - mdm/scep: issues client identities, by SCEP or as PKCS#12.
 //   - mdm/setup, mdm/ddm: panes of Setup Assistant, declarations and status.
 //   - mdm/enroll: the ways in. Recipes of enrollment profiles, downloads, /MDMServiceConfig, certificate chains and what of

@@ -36,20 +36,21 @@ const simulatedTopic = "com.apple.mgmt.External.quickstart"
 
 // app is the running quick start.
 type app struct {
-	options options
-	log     *slog.Logger
-	db      *sqlite.DB
-	stores  storage.Stores
-	pki     *pki
-	signer  profile.CMSSigner
-	tls     tls.Certificate
-	mdm     *server.Server
-	ours    identity.Validator // of the identities of devices
-	makers  enroll.DeviceCA    // whose built-in certificates devices have; zero: Apple's
-	factory *mdmtest.BuiltInCA // of simulated devices
-	apns    *mdmtest.APNs      // nil: the real one, or none
-	topic   string
-	base    string // https URL of the device side, without a slash at the end
+	options   options
+	log       *slog.Logger
+	db        *sqlite.DB
+	stores    storage.Stores
+	pki       *pki
+	signer    profile.CMSSigner
+	tls       tls.Certificate
+	mdm       *server.Server
+	practices *practices
+	ours      identity.Validator // of the identities of devices
+	makers    enroll.DeviceCA    // whose built-in certificates devices have; zero: Apple's
+	factory   *mdmtest.BuiltInCA // of simulated devices
+	apns      *mdmtest.APNs      // nil: the real one, or none
+	topic     string
+	base      string // https URL of the device side, without a slash at the end
 
 	devices, admin net.Listener
 	ahead          atomic.Int64 // how far the server's clock is ahead, in the demo
@@ -160,6 +161,7 @@ func (a *app) wire(pusher push.Pusher) (err error) {
 	if a.ours, err = identity.IssuedBy(identity.IssuerConfig{Roots: a.pki.devices.Chain()}); err != nil {
 		return err
 	}
+	a.practices = a.newPractices()
 	a.mdm, err = server.New(server.Config{
 		Stores:    a.stores,
 		Extractor: identity.TLS(),
@@ -173,9 +175,16 @@ func (a *app) wire(pusher push.Pusher) (err error) {
 			expiry.Dates(expiry.EnrollmentProfile, func(ctx context.Context) (map[string]time.Time, error) { return a.recipe(a.signer).Dates(ctx) }),
 		},
 		// The enrollment profile grants every right; so no command is refused for lack of one.
-		Checkin: checkin.Service{Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights }},
+		Checkin:   checkin.Service{Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights }},
+		Workflows: a.practices.workflows(),
+		Cooks:     a.practices.cooks(),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	a.practices.guard.Engine = a.mdm.Workflows()
+	*a.practices.renewal.Recipe = *a.recipe(a.signer)
+	return nil
 }
 
 func (a *app) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }

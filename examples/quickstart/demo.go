@@ -53,6 +53,7 @@ type tour struct {
 	out                io.Writer
 	phone, mac, tablet *mdmtest.Device
 	tabletIsLocked     atomic.Bool
+	phoneHasNoPasscode atomic.Bool
 	macOff             func()
 	started            time.Time
 	rows               []row
@@ -70,7 +71,11 @@ func newTour(a *app, out io.Writer) *tour {
 	}
 	t.phone = device("Ada's phone", "iPhone15,2", func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 		if o.RequestType == "SecurityInfo" {
-			return mdmtest.Answer{Repeat: 1} // says it twice, as after a lost reply
+			answer := mdmtest.Answer{Repeat: 1} // says it twice, as after a lost reply
+			if t.phoneHasNoPasscode.Load() {
+				answer.Fields = map[string]any{"SecurityInfo": map[string]any{"PasscodePresent": false, "PasscodeCompliant": false, "PasscodeCompliantWithProfiles": false}}
+			}
+			return answer
 		}
 		return mdmtest.Answer{}
 	})
@@ -103,6 +108,8 @@ func (t *tour) run(ctx context.Context) error {
 		{"an Error", t.fail},
 		{"a duplicate answer", t.duplicate},
 		{"renew an identity", t.renew},
+		{"a network waits for a passcode", t.gate},
+		{"a passcode is cleared, on record", t.clearPasscode},
 		{"a Mac falls silent for a week, and comes back", t.silence},
 		{"CheckOut", t.checkOut},
 	}

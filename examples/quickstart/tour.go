@@ -273,7 +273,11 @@ func (t *tour) silence(ctx context.Context) error {
 	if err := t.untilPresent(ctx, later, t.mac); err != nil {
 		return err
 	}
-	t.check("silence", t.mac, "active, quiet, inactive, active", strings.Join(seen, ", "))
+	if err := t.until(ctx, func() (bool, error) { return strings.Contains(t.practices.access.of(t.mac.ID()), "restored"), nil }); err != nil {
+		return err
+	}
+	t.check("silence", t.mac, "active, quiet, inactive, active; access [limited restored]",
+		strings.Join(seen, ", ")+"; access "+t.practices.access.of(t.mac.ID()))
 	missed, err := t.happened(ctx, t.phone, mdm.EventInactive)
 	t.check("silence", t.phone, "missed: false", fmt.Sprintf("missed: %t", missed))
 	return err

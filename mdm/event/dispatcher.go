@@ -93,6 +93,9 @@ func (d *Dispatcher) deliver(ctx context.Context, events []mdm.Event, until time
 			continue
 		}
 		if err := d.consume(ctx, e); err != nil {
+			if ctx.Err() != nil { // it is being stopped; the next holder of the lease goes on
+				break
+			}
 			failed[e.Enrollment] = true
 			d.log(ctx, "event not consumed", slog.String("type", string(e.Type)), slog.Int64("seq", e.Seq),
 				slog.String("enrollment", e.Enrollment.String()), slog.Any("error", err))
