@@ -16,6 +16,9 @@
 package plan
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/gomdm/applemdm/mdm"
 )
 
@@ -75,8 +78,8 @@ type Options struct {
 type Plan struct {
 	Steps []Step
 	Drift []Drift // by identifier; empty: the device is as desired
-
-	protected map[string]bool
+	// Protected are the profiles that no step may be about, in order. Keep them with a plan that is stored.
+	Protected []string
 }
 
 // Action is what a step does.
@@ -117,7 +120,7 @@ func Make(desired []Desired, installed []Installed, o Options) (*Plan, error) {
 	}
 	b.judge()
 	b.choose()
-	return &Plan{Steps: b.steps(), Drift: b.drift(), protected: b.protected}, nil
+	return &Plan{Steps: b.steps(), Drift: b.drift(), Protected: slices.Sorted(maps.Keys(b.protected))}, nil
 }
 
 const op = "plan.Make"

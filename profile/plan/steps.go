@@ -81,7 +81,7 @@ func (s *sequence) add(step Step, before []int) int {
 func (p *Plan) Commands(build func(identifier string) ([]byte, error)) ([]command.Command, error) {
 	out := make([]command.Command, 0, len(p.Steps))
 	for _, s := range p.Steps {
-		if p.protected[s.Identifier] {
+		if slices.Contains(p.Protected, s.Identifier) {
 			return nil, mdm.Errorf(mdm.Forbidden, opCommands, "%s is protected", s.Identifier)
 		}
 		if s.Action == Remove {
