@@ -99,6 +99,24 @@ func TestAPI(t *testing.T) {
 	assert.False(t, d.Managed(), "it was told to remove its management")
 }
 
+func TestPracticesInTheConsole(t *testing.T) {
+	a, d := running(t)
+	status, body := a.call(t, http.MethodPost, "/api/clearpasscode", "secret", map[string]any{"Device": d.ID(), "Reason": "forgotten", "Possession": false})
+	assert.Equal(t, http.StatusBadRequest, status, body)
+	status, body = a.call(t, http.MethodPost, "/api/clearpasscode", "secret", map[string]any{"Device": d.ID(), "Reason": "forgotten", "Possession": true})
+	require.Equal(t, http.StatusOK, status, body)
+	status, body = a.call(t, http.MethodPost, "/api/gate", "secret", map[string]any{"Device": d.ID()})
+	require.Equal(t, http.StatusOK, status, body)
+	_, body = a.call(t, http.MethodGet, "/api/audit", "secret", nil)
+	assert.Equal(t, 2, strings.Count(body, `"secret.requested"`), body)
+	assert.Equal(t, 1, strings.Count(body, `"secret.refused"`), body)
+	require.NoError(t, a.mdm.Flush(t.Context())) // the renewal begins with the event of the enrollment
+	_, body = a.call(t, http.MethodGet, "/api/runs?device="+d.ID(), "secret", nil)
+	for _, name := range []string{"clear-passcode", "passcode", "renewal"} {
+		assert.Contains(t, body, `"`+name+`"`)
+	}
+}
+
 func TestConsoleShowsTheNewestCommands(t *testing.T) {
 	a, d := running(t)
 	var last command.Receipt

@@ -70,11 +70,12 @@ async function select(id) {
   if (i >= 0) $("devices").querySelectorAll("button")[i].setAttribute("aria-current", "true");
   showDetail();
   await loadCommands();
+  await loadRuns();
 }
 
 function showDetail() {
   const d = devices.find((x) => x.id === selected);
-  for (const id of ["detail", "sending", "queue"]) $(id).hidden = !d;
+  for (const id of ["detail", "sending", "queue", "running"]) $(id).hidden = !d;
   if (!d) return;
   $("name").textContent = d.name || d.id;
   const facts = [d.id, "enrollment " + d.generation, d.state];
@@ -84,7 +85,7 @@ function showDetail() {
   if (d.awaitingConfiguration) facts.push("waits in Setup Assistant");
   $("facts").textContent = facts.join(" · ");
   const managed = d.state === "enrolled";
-  $("sendButton").disabled = $("wake").disabled = !managed;
+  $("sendButton").disabled = $("wake").disabled = $("gate").disabled = $("clear").disabled = !managed;
   $("end").disabled = d.state === "ended";
 }
 
@@ -108,12 +109,38 @@ async function loadCommands() {
     c.result && Object.keys(c.result).length ? element("pre", {}, JSON.stringify(c.result, null, 2)) : null)));
 }
 
+// loadRuns shows the workflows of the device, and the audit log if there is something in it.
+async function loadRuns() {
+  const id = selected;
+  if (!id) return;
+  const runs = await call("GET", "/api/runs?device=" + encodeURIComponent(id));
+  if (id !== selected) return;
+  $("noRuns").hidden = runs.length > 0;
+  $("runs").replaceChildren(...runs.sort((a, b) => b.moved.localeCompare(a.moved)).map((r) => element("li", { class: "command" },
+    element("div", { class: "top" },
+      element("strong", {}, r.workflow),
+      element("span", { class: "small soft" }, r.step),
+      element("span", { class: "badge " + r.status }, r.status)),
+    r.note ? element("div", { class: "small soft" }, r.note) : null)));
+  const entries = await call("GET", "/api/audit");
+  $("audit").hidden = entries.length === 0;
+  $("entries").replaceChildren(...entries.map((e) => element("li", {},
+    element("span", { class: "soft" }, new Date(e.at).toLocaleTimeString()),
+    element("span", {}, element("strong", {}, e.actor), ` ${e.action} · ${e.reason} · ${e.device}`))));
+}
+
 async function act(path, body) {
   try { await call("POST", path, body); } catch (e) { alert(e.message); }
   await refresh();
 }
 
 $("wake").addEventListener("click", () => act("/api/wake", { Device: selected }));
+$("gate").addEventListener("click", () => act("/api/gate", { Device: selected }));
+$("clear").addEventListener("click", () => {
+  const reason = prompt("Why is the passcode cleared? This goes into the audit log.");
+  if (reason === null) return;
+  act("/api/clearpasscode", { Device: selected, Reason: reason, Possession: confirm("Have you made sure that the device is in its owner's hands?") });
+});
 $("end").addEventListener("click", () => {
   if (confirm("End the management of this device? It will be told to remove its profile.")) act("/api/end", { Device: selected });
 });
@@ -138,7 +165,7 @@ let refreshing = null;
 function refresh() { // many events at once are one look
   refreshing ??= new Promise((done) => setTimeout(done, 120)).then(async () => {
     refreshing = null;
-    try { await loadDevices(); await loadCommands(); } catch { /* shown elsewhere */ }
+    try { await loadDevices(); await loadCommands(); await loadRuns(); } catch { /* shown elsewhere */ }
   });
   return refreshing;
 }
