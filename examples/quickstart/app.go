@@ -34,6 +34,9 @@ import (
 // simulatedTopic is the push topic without a push certificate. No real device accepts a profile with it twice.
 const simulatedTopic = "com.apple.mgmt.External.quickstart"
 
+// seenInterval is how often what was seen last is written in the simulation.
+const seenInterval = 20 * time.Millisecond
+
 // app is the running quick start.
 type app struct {
 	options   options
@@ -76,7 +79,11 @@ func newApp(ctx context.Context, o options, simulated bool) (_ *app, err error) 
 	if err := os.MkdirAll(o.data, 0o700); err != nil {
 		return nil, err
 	}
-	if a.db, err = sqlite.Open(ctx, filepath.Join(o.data, "mdm.db"), nil); err != nil {
+	var cfg *sqlite.Config
+	if simulated { // days go by in seconds there: what was seen last must not lag behind
+		cfg = &sqlite.Config{SeenInterval: seenInterval}
+	}
+	if a.db, err = sqlite.Open(ctx, filepath.Join(o.data, "mdm.db"), cfg); err != nil {
 		return nil, err
 	}
 	a.stores = a.db.Stores()
