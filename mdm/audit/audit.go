@@ -123,6 +123,9 @@ func (e *Entry) Owner() string {
 // the entry before and its own. The error is a Malformed one.
 func (e Entry) Chained(head Head, now time.Time) (Entry, error) {
 	e.Tenant = e.Owner()
+	if e.Enrollment.Device == "" && e.Enrollment.User == "" {
+		e.Enrollment = mdm.EnrollmentID{} // of a tenant alone: that is Tenant's to say, and not every database keeps it twice
+	}
 	if e.At.IsZero() {
 		e.At = now
 	}
@@ -159,6 +162,11 @@ func (e *Entry) check() error {
 	}
 	if !e.Enrollment.IsZero() && e.Enrollment.Tenant != e.Tenant {
 		return mdm.Errorf(mdm.Malformed, op, "the enrollment is another tenant's")
+	}
+	if !e.Enrollment.IsZero() { // an export of what cannot be read back could never be verified
+		if back, err := mdm.ParseEnrollmentID(e.Enrollment.String()); err != nil || back != e.Enrollment {
+			return mdm.Errorf(mdm.Malformed, op, "the enrollment is none that has a text")
+		}
 	}
 	if year := e.At.Year(); year < 1 || year > 9999 { // JSON has no others
 		return mdm.Errorf(mdm.Malformed, op, "there is no year %d", year)

@@ -126,6 +126,8 @@ func auditTenants(w *world) {
 	w.append(anEntry("b", 1))
 	w.append(audit.Entry{Actor: "x", Action: "y", Reason: "z", Enrollment: mdm.EnrollmentID{Tenant: "a", Device: "D"}})
 	w.append(anEntry("", 2))
+	w.append(audit.Entry{Actor: "x", Action: "y", Reason: "z", Enrollment: mdm.EnrollmentID{Tenant: "c"}}) // of a tenant and no device
+	assert.Equal(w, int64(1), w.verified("c").Number)
 	assert.Equal(w, int64(2), w.verified("a").Number)
 	assert.Equal(w, int64(1), w.verified("b").Number)
 	assert.Equal(w, int64(1), w.verified("").Number)
@@ -146,6 +148,8 @@ func auditLimits(w *world) {
 		"NUL":             func(e *audit.Entry) { e.Details = map[string]string{"a": "\x00"} },
 		"long value":      func(e *audit.Entry) { e.Details = map[string]string{"a": strings.Repeat("v", audit.MaxValue+1)} },
 		"long key":        func(e *audit.Entry) { e.Details = map[string]string{strings.Repeat("k", audit.MaxKey+1): ""} },
+		"user alone":      func(e *audit.Entry) { e.Enrollment.User = "U" },
+		"control":         func(e *audit.Entry) { e.Enrollment.Device = "D\n" },
 		"another tenant's": func(e *audit.Entry) {
 			e.Tenant, e.Enrollment = "b", mdm.EnrollmentID{Tenant: "c", Device: "D"}
 		},
