@@ -79,6 +79,9 @@ func (p *Ending) Workflows() []workflow.Any {
 
 // remove sends RemoveProfile. The right to remove profiles is not needed for this one.
 func (p *Ending) remove(ctx context.Context, t *workflow.Turn, s *endingState) (workflow.Next, error) {
+	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
+		return next, nil
+	}
 	s.Until = t.Now.Add(machineOr(p.Wait, 7*24*time.Hour))
 	if t.Over() {
 		return p.over(t, s), nil

@@ -121,10 +121,17 @@ func (g *Guard) Approve(ctx context.Context, a GuardApproval) error {
 		return mdm.Errorf(mdm.NotFound, op, "%q is no such request", a.Run)
 	}
 	details := guardDetails(GuardUnlockToken, s.Request, "run", run.ID)
-	if !s.mayApprove(a.Approver) || run.Status != workflow.Open || run.Step != "approval" {
-		details["why"] = "it does not wait for the approval of this person"
+	why := ""
+	switch {
+	case !s.mayApprove(a.Approver) || run.Status != workflow.Open || run.Step != "approval":
+		why = "it does not wait for the approval of this person"
+	case !g.now().Before(s.Until): // and nobody has come to end it yet
+		why = "it is too late to approve it"
+	}
+	if why != "" {
+		details["why"] = why
 		_, err := g.record(ctx, GuardNotApproved, a.Approver, a.Reason, run.Enrollment, details)
-		return errors.Join(mdm.Errorf(mdm.Forbidden, op, "it does not wait for the approval of this person"), err)
+		return errors.Join(mdm.Errorf(mdm.Forbidden, op, "%s", why), err)
 	}
 	e, err := g.record(ctx, GuardApproved, a.Approver, a.Reason, run.Enrollment, details)
 	if err != nil {
@@ -155,6 +162,9 @@ func (g *Guard) clearing() *workflow.Workflow[guardClearing] {
 }
 
 func (g *Guard) clearBegin(_ context.Context, t *workflow.Turn, s *guardClearing) (workflow.Next, error) {
+	if s.Request == 0 {
+		return workflow.GiveUp(guardUnasked), nil
+	}
 	if !s.Second {
 		return g.clearSend(t, s), nil
 	}

@@ -221,6 +221,9 @@ func (g *Guard) objection(ctx context.Context, a guardAsk, e *audit.Entry) (stri
 
 const guardLost = "the device is marked lost"
 
+// guardUnasked is the end of a run that somebody began past the Guard: it is on no record.
+const guardUnasked = "nobody asked the guard for it"
+
 // lost reports whether a device is lost, by the vendor's flag or because it is in Lost Mode.
 func (g *Guard) lost(ctx context.Context, id mdm.EnrollmentID) (bool, error) {
 	if g.Lost != nil {

@@ -13,9 +13,9 @@ import (
 // ReleaseRequest asks for a secret of a device to be given out.
 type ReleaseRequest struct {
 	Secret     GuardedSecret
-	Enrollment mdm.EnrollmentID
-	Actor      string // who asks; required
-	Reason     string // why; required
+	Enrollment mdm.EnrollmentID // of a user: it means the device
+	Actor      string           // who asks; required
+	Reason     string           // why; required
 	// PossessionVerified says that Actor has made sure that the device is in the hands of its owner. It must be true.
 	PossessionVerified bool
 }
@@ -24,6 +24,7 @@ type ReleaseRequest struct {
 // NotFound if there is none, Malformed for a request without an actor, a reason or a kind that is given out, and Forbidden if it is
 // refused. What was given out should be rotated when it has been used; see [Guard.Rotate].
 func (g *Guard) Release(ctx context.Context, r ReleaseRequest) (mdm.Secret, error) {
+	r.Enrollment = r.Enrollment.DeviceID() // the secrets, the limit and the marks are the device's, whoever of its users is named
 	all, err := g.release(ctx, "practice.Release", r, func(ctx context.Context, why string) ([]mdm.Secret, error) {
 		if r.Secret == GuardBootstrapToken {
 			token, err := g.Escrow.BootstrapToken(ctx, r.Enrollment, why)
@@ -46,6 +47,7 @@ func (g *Guard) Release(ctx context.Context, r ReleaseRequest) (mdm.Secret, erro
 // whether the device took them. It is for a device that does not take the current one, and counts as one release.
 func (g *Guard) ReleaseAll(ctx context.Context, r ReleaseRequest) ([]mdm.Secret, error) {
 	const op = "practice.ReleaseAll"
+	r.Enrollment = r.Enrollment.DeviceID()
 	if r.Secret == GuardBootstrapToken {
 		return nil, mdm.Errorf(mdm.Malformed, op, "former bootstrap tokens are not given out")
 	}
@@ -109,8 +111,8 @@ func (k GuardedSecret) kept() bool {
 // KeepRequest brings a secret that the device has: a bypass code that it told, the PIN that it was locked with, a recovery key from a
 // profile's escrow.
 type KeepRequest struct {
-	Secret     GuardedSecret // one that is kept in the vault
-	Enrollment mdm.EnrollmentID
+	Secret     GuardedSecret    // one that is kept in the vault
+	Enrollment mdm.EnrollmentID // of a user: it means the device
 	Value      mdm.Secret
 	Actor      string // who brings it, or what; required
 	Reason     string // required
@@ -120,6 +122,7 @@ type KeepRequest struct {
 // The error is Forbidden for others, and Malformed if something is missing.
 func (g *Guard) Keep(ctx context.Context, r KeepRequest) error {
 	const op = "practice.Keep"
+	r.Enrollment = r.Enrollment.DeviceID()
 	if !r.Secret.kept() || r.Value.IsZero() || len(r.Value.Reveal()) > guardMaxValue {
 		return mdm.Errorf(mdm.Malformed, op, "a kind of secret that is kept, and a value of at most %d bytes, are required", guardMaxValue)
 	}

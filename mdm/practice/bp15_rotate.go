@@ -99,6 +99,9 @@ func (g *Guard) rotating() *workflow.Workflow[guardRotation] {
 
 // rotatePrepare keeps the candidate; then, in the transaction of the step, the command is queued.
 func (g *Guard) rotatePrepare(ctx context.Context, t *workflow.Turn, s *guardRotation) (workflow.Next, error) {
+	if s.Request == 0 {
+		return workflow.GiveUp(guardUnasked), nil
+	}
 	shelf, err := g.shelf(ctx, t.Run.Enrollment, s.Secret)
 	if err != nil {
 		return workflow.Next{}, err

@@ -23,6 +23,7 @@ const EraseName = "erase"
 // Source: Apple, EraseDevice.
 type Erase struct {
 	Roster  workflow.Roster                         // required
+	Runs    MachineRuns                             // required: what is canceled is not erased, wherever the command is by then
 	PINs    PINs                                    // required for Macs
 	Release func(context.Context, PINRequest) error // asked before a PIN is read, and the place to record that; nil: none is read
 
@@ -73,6 +74,8 @@ func erasePIN(id mdm.EnrollmentID, run string) string { return "erase-pin/" + id
 // allowed says why a device is not to be erased.
 func (p *Erase) allowed(ctx context.Context, e *mdm.Enrollment, o EraseOrder) error {
 	switch {
+	case p.Runs == nil:
+		return errors.New("Erase.Runs is required")
 	case e.Channel.IsUserEnrollment():
 		return errors.New("the device belongs to its user: a User Enrollment is not erased")
 	case o.ReturnToService && p.Return == nil:
@@ -122,6 +125,9 @@ func eraseOrder(args map[string]string) EraseOrder {
 func (p *Erase) Cooks() map[string]command.Cook { return map[string]command.Cook{EraseName: p.cook} }
 
 func (p *Erase) cook(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (command.Command, error) {
+	if err := machineOpen(ctx, p.Runs, EraseName, id, args["run"]); err != nil {
+		return nil, err
+	}
 	e, err := p.Roster.Enrollment(ctx, id)
 	if err != nil {
 		return nil, err
@@ -161,6 +167,9 @@ func eraseEnds() []mdm.EventType {
 
 // begin makes the PIN before anything else, so that no Mac is ever erased with one that is lost.
 func (p *Erase) begin(ctx context.Context, t *workflow.Turn, s *eraseState) (workflow.Next, error) {
+	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
+		return next, nil
+	}
 	if t.Over() {
 		return workflow.GiveUp("not erased: the enrollment ended before"), nil
 	}

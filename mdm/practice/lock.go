@@ -23,7 +23,8 @@ const LockName = "device-lock"
 //
 // Source: Apple, DeviceLock.
 type Lock struct {
-	Roster  workflow.Roster                         // required by Begin
+	Roster  workflow.Roster                         // required
+	Runs    MachineRuns                             // required: what is canceled is not locked, wherever the command is by then
 	PINs    PINs                                    // required for Macs
 	Release func(context.Context, PINRequest) error // asked before a PIN is read, and the place to record that; nil: none is read
 
@@ -61,6 +62,9 @@ func lockPIN(id mdm.EnrollmentID, run string) string { return "lock-pin/" + id.S
 
 // capable says why a device cannot be locked.
 func (l *Lock) capable(e *mdm.Enrollment, o LockOrder) error {
+	if l.Runs == nil {
+		return mdm.Errorf(mdm.Internal, "practice.Lock", "Lock.Runs is required")
+	}
 	if machineIsMac(e) && l.PINs == nil {
 		return mdm.Errorf(mdm.Forbidden, "practice.Lock", "there is nowhere to keep the PIN of a Mac")
 	}
@@ -86,6 +90,9 @@ func (l *Lock) Cooks() map[string]command.Cook { return map[string]command.Cook{
 
 // begin makes the PIN before anything else, so that no device is ever locked with one that is lost.
 func (l *Lock) begin(ctx context.Context, t *workflow.Turn, s *lockState) (workflow.Next, error) {
+	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
+		return next, nil
+	}
 	if err := l.capable(t.Enrollment, s.Order); err != nil {
 		return workflow.GiveUp(err.Error()), nil
 	}
@@ -102,6 +109,9 @@ func (l *Lock) begin(ctx context.Context, t *workflow.Turn, s *lockState) (workf
 }
 
 func (l *Lock) cook(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (command.Command, error) {
+	if err := machineOpen(ctx, l.Runs, LockName, id, args["run"]); err != nil {
+		return nil, err
+	}
 	e, err := l.Roster.Enrollment(ctx, id)
 	if err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (l *lab) kept(d *mdmtest.Device) string {
 func TestLock(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		var released []practice.PINRequest
-		lock := &practice.Lock{Roster: l.stores.Roster, PINs: l.stores.Vault, Release: func(_ context.Context, r practice.PINRequest) error {
+		lock := &practice.Lock{Roster: l.stores.Roster, Runs: l.stores.Runs, PINs: l.stores.Vault, Release: func(_ context.Context, r practice.PINRequest) error {
 			if r.Actor == "eve" {
 				return errors.New("not you")
 			}
@@ -108,7 +108,7 @@ func TestLock(t *testing.T) {
 
 func TestLockThatDoesNotHold(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		lock := &practice.Lock{Roster: l.stores.Roster, PINs: l.stores.Vault}
+		lock := &practice.Lock{Roster: l.stores.Roster, Runs: l.stores.Runs, PINs: l.stores.Vault}
 		l.serve(func(c *server.Config) { c.Cooks = lock.Cooks() }, lock.Workflows()...)
 		mac := l.enrolled(aMac)
 		bare := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
@@ -147,7 +147,7 @@ func TestLockThatDoesNotHold(t *testing.T) {
 
 func TestErase(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
-		erase := &practice.Erase{Roster: l.stores.Roster, PINs: l.stores.Vault, Release: func(context.Context, practice.PINRequest) error { return nil },
+		erase := &practice.Erase{Roster: l.stores.Roster, Runs: l.stores.Runs, PINs: l.stores.Vault, Release: func(context.Context, practice.PINRequest) error { return nil },
 			Return: func(context.Context, *mdm.Enrollment) (command.EraseDeviceReturnToService, error) {
 				return command.EraseDeviceReturnToService{WiFiProfileData: []byte("wifi password")}, nil
 			}}
@@ -217,7 +217,7 @@ func vanish(_ context.Context, o mdmtest.Order) mdmtest.Answer {
 func TestEraseThatDoesNotHappen(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		allowed := map[mdm.EnrollmentID]bool{}
-		erase := &practice.Erase{Roster: l.stores.Roster, PINs: l.stores.Vault, Confirm: func(_ context.Context, e *mdm.Enrollment, o practice.EraseOrder) error {
+		erase := &practice.Erase{Roster: l.stores.Roster, Runs: l.stores.Runs, PINs: l.stores.Vault, Confirm: func(_ context.Context, e *mdm.Enrollment, o practice.EraseOrder) error {
 			if o.Actor != "ada" || !allowed[e.ID] {
 				return errors.New("not allowed")
 			}

@@ -124,6 +124,9 @@ func (l *LostMode) Workflows() []workflow.Any {
 
 // begin finds out first whether the device is supervised, if it never said.
 func (l *LostMode) begin(_ context.Context, t *workflow.Turn, s *lostState) (workflow.Next, error) {
+	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
+		return next, nil
+	}
 	if next, ok := l.told(t, s); ok {
 		return next, nil
 	}

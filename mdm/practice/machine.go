@@ -75,6 +75,14 @@ func machineAsked(op, actor, reason string) error {
 	return nil
 }
 
+// machineUnasked is the end of a run that was begun without an order, past the practice: with no actor, reason or check.
+func machineUnasked(actor, reason string) (workflow.Next, bool) {
+	if err := machineAsked("", actor, reason); err != nil {
+		return workflow.GiveUp("nobody said who asks for it, and why"), true
+	}
+	return workflow.Next{}, false
+}
+
 // machineBegin looks an enrollment up, lets check object, and begins a run of which it can have one.
 func machineBegin(ctx context.Context, e *workflow.Engine, roster workflow.Roster, name string, id mdm.EnrollmentID, state any,
 	check func(*mdm.Enrollment) error) (workflow.Run, error) {
@@ -100,6 +108,27 @@ func machineBegin(ctx context.Context, e *workflow.Engine, roster workflow.Roste
 		return r, mdm.Errorf(mdm.Forbidden, op, "it is under way already, as the run %s", r.ID)
 	}
 	return r, err
+}
+
+// MachineRuns finds a run. A workflow.Store is one.
+type MachineRuns interface {
+	Run(ctx context.Context, tenant, id string) (workflow.Run, error)
+}
+
+// machineOpen is asked by cooks: it is command.ErrCalledOff if the run of a command is over, as when an operator canceled it while
+// the command waited. With no runs to look in, nothing is made.
+func machineOpen(ctx context.Context, runs MachineRuns, name string, id mdm.EnrollmentID, run string) error {
+	if runs == nil {
+		return fmt.Errorf("practice: %s needs Runs", name)
+	}
+	r, err := runs.Run(ctx, id.Tenant, run)
+	switch {
+	case err != nil && mdm.CodeOf(err) != mdm.NotFound:
+		return err
+	case err != nil || r.Workflow != name || r.Enrollment != id || r.Status.Over():
+		return command.ErrCalledOff
+	}
+	return nil
 }
 
 // machineResult is how a command of a run ended.

@@ -99,6 +99,9 @@ func (u *Update) Workflows() []workflow.Any {
 
 // ask asks for the version. What the device says is learned by the store, and so is what the device is.
 func (u *Update) ask(_ context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
+	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
+		return next, nil
+	}
 	s.Asked = t.Now
 	o := machineInfo(command.DeviceInformationQueryOSVersion, command.DeviceInformationQueryBuildVersion,
 		command.DeviceInformationQueryProductName, command.DeviceInformationQueryIsSupervised)
