@@ -115,6 +115,9 @@ func TestRunsAreCanceledAndResumed(t *testing.T) {
 	canceled := k.do(200, "POST", "/v1/runs/"+waiting+"/cancel?reason=enough", "")
 	assert.Equal(t, []any{"canceled", "enough"}, []any{canceled["status"], canceled["note"]})
 	assert.Contains(t, canceled, "endedAt")
+	uuid := canceled["commands"].([]any)[0].(map[string]any)["uuid"].(string)
+	withdrawn := k.do(200, "GET", "/v1/commands/"+uuid, "")["commands"].([]any)[0].(map[string]any)
+	assert.Equal(t, "canceled", withdrawn["state"], "what was canceled does not happen when the device comes")
 	assert.Equal(t, "canceled by the operator", k.do(200, "POST", "/v1/runs/"+failing+"/cancel", "")["note"])
 	for _, path := range []string{waiting + "/cancel", waiting + "/resume", "none/cancel", "none/resume"} {
 		k.do(404, "POST", "/v1/runs/"+path, "")
