@@ -16,7 +16,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"os/signal"
 	"syscall"
@@ -90,12 +89,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func work(ctx context.Context, o options, stdin io.Reader, stdout io.Writer) (err error) {
 	entries := audit.ReadLines(stdin)
+	var own audit.Head // that the database remembers itself
 	if o.db != "" {
-		var closeDB func() error
-		if entries, closeDB, err = open(ctx, o.db, o.tenant); err != nil {
+		db, failed := open(ctx, o.db)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, db.Close()) }()
+		log := db.Stores().Audit
+		if own, err = log.Head(ctx, o.tenant); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, closeDB()) }()
+		entries = log.Entries(ctx, o.tenant, 0, 0)
 	}
 	if o.export {
 		return audit.WriteLines(stdout, entries)
@@ -104,18 +109,17 @@ func work(ctx context.Context, o options, stdin io.Reader, stdout io.Writer) (er
 	if err != nil {
 		return err
 	}
+	if head.Number < own.Number { // what is appended while this runs only adds to it
+		return &audit.Broken{Number: head.Number + 1, Why: fmt.Sprintf("it is missing, and so is all up to %d, the last by the database itself", own.Number)}
+	}
 	_, err = fmt.Fprintf(stdout, "whole: %d entries, head %s\n", head.Number, head)
 	return err
 }
 
-// open returns the log in a database that must be there, and be of the schema of this program.
-func open(ctx context.Context, path, tenant string) (iter.Seq2[audit.Entry, error], func() error, error) {
+// open returns a database that must be there, and be of the schema of this program.
+func open(ctx context.Context, path string) (*sqlite.DB, error) {
 	if _, err := os.Stat(path); err != nil {
-		return nil, nil, err // else it would be made
+		return nil, err // else it would be made
 	}
-	db, err := sqlite.Open(ctx, path, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	return db.Stores().Audit.Entries(ctx, tenant, 0, 0), db.Close, nil
+	return sqlite.Open(ctx, path, nil)
 }

@@ -78,6 +78,10 @@ func TestBroken(t *testing.T) {
 	assert.Contains(t, out, "broken at entry 3: ")
 
 	tamper(t, path, "DELETE FROM mdm_audit WHERE number > 3")
+	status, out, _ = called(t, "", "-db", path, "-tenant", "acme")
+	assert.Equal(t, 1, status, "the database itself remembers")
+	assert.Contains(t, out, "broken at entry 4: ")
+	tamper(t, path, "UPDATE mdm_audit_heads SET number = 3, hash = (SELECT hash FROM mdm_audit WHERE number = 3)")
 	status, _, _ = called(t, "", "-db", path, "-tenant", "acme")
 	assert.Equal(t, 0, status, "nobody remembered")
 	status, out, _ = called(t, "", "-db", path, "-tenant", "acme", "-head", head)
