@@ -71,7 +71,11 @@ func (p *Inactive) apply(ctx context.Context, t *workflow.Turn, s *accessState) 
 	}
 	call, note := p.Access.Restore, "open"
 	if limit {
-		call, note = p.Access.Limit, "limited: the device is "+e.Presence.String()
+		is := e.Presence.String()
+		if e.State != mdm.Enrolled { // how present it was when it ended says nothing
+			is = e.State.String()
+		}
+		call, note = p.Access.Limit, "limited: the device is "+is
 	}
 	if err := call(ctx, e); err != nil {
 		return workflow.Next{}, err

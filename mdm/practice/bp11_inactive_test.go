@@ -30,6 +30,7 @@ func TestBP11_AccessOfInactiveDevices(t *testing.T) {
 		require.NoError(t, left.CheckOut(t.Context()))
 		l.settle(steady)
 		assert.Equal(t, []string{"limit"}, access.of(left), "gone at once")
+		assert.Equal(t, "limited: the device is ended", l.runs("access")[0].Note)
 		l.kill(apns, gone)
 		l.settle(steady)
 		assert.Equal(t, []string{"limit"}, access.of(gone))
