@@ -114,20 +114,24 @@ func (v *Invitations) send(ctx context.Context, t *workflow.Turn, s *invitationS
 		return workflow.Next{}, err
 	}
 	return workflow.Go(invitationAnswer).Send("invitation", command.Order{Command: invitation, NotAfter: s.Until}).
-		Answered("invitation").Note("the device is to invite"), nil
+		Answered("invitation").At(s.Until.Add(24 * time.Hour)).Note("the device is to invite"), nil
 }
 
 func (v *Invitations) answer(ctx context.Context, t *workflow.Turn, s *invitationState) (workflow.Next, error) {
-	answer, _ := t.Answer("invitation")
+	answer, answered := t.Answer("invitation")
 	why := t.Refused("invitation")
 	switch {
 	case why != "":
+	case !answered: // woken by hand: a second invitation must not go out beside the first
+		return v.outstanding(ctx, t, s)
 	case answer.State == command.Acknowledged:
 		if why = invitationSays(answer); why == "" {
 			return workflow.Finish("invited"), nil
 		}
 	case answer.State == command.Expired:
 		why = "the device did not come in time"
+	case answer.State == command.Canceled:
+		return workflow.GiveUp("the invitation was withdrawn"), v.Forget(ctx, t.Run.Enrollment.Tenant, s.Person)
 	default:
 		why = "the device answered: " + answer.State.String()
 	}
@@ -140,16 +144,29 @@ func (v *Invitations) answer(ctx context.Context, t *workflow.Turn, s *invitatio
 	return workflow.Go(invitationSend).At(t.Now.Add(wait)).Note(why), nil
 }
 
+// outstanding waits for the answer, until the deadline at most. A day is for the queue to say itself that it is over.
+func (v *Invitations) outstanding(ctx context.Context, t *workflow.Turn, s *invitationState) (workflow.Next, error) {
+	end := s.Until.Add(24 * time.Hour)
+	if t.Now.Before(end) {
+		return workflow.Go(invitationAnswer).Answered("invitation").At(end), nil
+	}
+	if t.Waiting["invitation"].Sends > 0 { // the person may have seen it
+		return workflow.GiveUp("the device did not answer in time").Drop("invitation"), nil
+	}
+	return workflow.GiveUp("the device did not come in time").Drop("invitation"), v.Forget(ctx, t.Run.Enrollment.Tenant, s.Person)
+}
+
 // invitationSays returns what is wrong with an invitation that was acknowledged, empty if nothing is.
 func invitationSays(e command.Entry) string {
 	var response command.InviteToProgramResponse
-	if err := command.DecodeResult(e.Result, &response); err != nil {
-		return "the answer cannot be read"
-	}
+	err := command.DecodeResult(e.Result, &response)
 	if response.InvitationResult != command.InviteToProgramInvitationResultAcknowledged {
-		return "the device says " + string(response.InvitationResult)
+		if err != nil || response.InvitationResult == "" {
+			return "the answer cannot be read"
+		}
+		return "the device says " + installClip(string(response.InvitationResult))
 	}
-	return ""
+	return "" // what else it says does not matter
 }
 
 // SharedStoreAccounts returns the groups of people who accepted their invitations with the same store account: hashes has the

@@ -124,6 +124,45 @@ func TestBP08_WhoSawNoInvitationMayGetAnother(t *testing.T) {
 	})
 }
 
+// TestBP08_WokenByHand: who looks at a run does not have the person invited twice.
+func TestBP08_WokenByHand(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		v := (&program{}).invitations(l)
+		l.serve(nil, v.Workflows()...)
+		d := l.enrolled(mdmtest.Config{Respond: invited("Acknowledged")})
+		r, err := v.Invite(t.Context(), l.server.Workflows(), id(d), "ada")
+		require.NoError(t, err)
+		l.flush()
+		_, err = l.server.Workflows().Resume(t.Context(), "", r.ID)
+		require.NoError(t, err)
+		l.flush()
+		l.ahead.Add(int64(2 * time.Hour)) // as if a refusal had been waited for
+		l.flush()
+		assert.Len(t, l.queue(d), 1)
+		l.settle(d)
+		assert.Equal(t, []string{"InviteToProgram"}, took(d))
+		assert.Equal(t, workflow.Done, l.onlyRun(practice.InvitationName, d).Status)
+	})
+}
+
+// TestBP08_WithdrawnByHand: an invitation that an operator took from the queue is not put there again.
+func TestBP08_WithdrawnByHand(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		v := (&program{}).invitations(l)
+		l.serve(nil, v.Workflows()...)
+		d := l.enrolled(mdmtest.Config{Respond: invited("Acknowledged")})
+		_, err := v.Invite(t.Context(), l.server.Workflows(), id(d), "ada")
+		require.NoError(t, err)
+		l.flush()
+		_, err = l.stores.Command.Cancel(t.Context(), l.queue(d)[0].UUID, mdm.IDs(id(d)))
+		require.NoError(t, err)
+		l.flush()
+		l.advance(3*time.Hour, d)
+		assert.Empty(t, took(d))
+		assert.Equal(t, workflow.Failed, l.onlyRun(practice.InvitationName, d).Status)
+	})
+}
+
 func TestBP08_SharedStoreAccounts(t *testing.T) {
 	assert.Equal(t, [][]string{{"ada", "alan"}, {"bob", "eve"}}, practice.SharedStoreAccounts(map[string]string{
 		"ada": "h1", "bob": "h2", "alan": "h1", "eve": "h2 ", "grace": "h3", "nobody": "", "none": " "}))
