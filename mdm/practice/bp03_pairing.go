@@ -79,7 +79,7 @@ func (p *Pairing) cook() string { return p.name() + ".install" }
 
 // Workflows returns what belongs into server.Config.Workflows.
 func (p *Pairing) Workflows() []workflow.Any {
-	w := &workflow.Workflow[pairingState]{Name: p.name(), Version: 1, First: pairingRestrict, Listens: slices.Clone(pairingTells),
+	w := &workflow.Workflow[pairingState]{Name: p.name(), Version: 1, First: pairingRestrict, Retry: gateRetry, Listens: slices.Clone(pairingTells),
 		Start: func(_ context.Context, e mdm.Event) (pairingState, string, bool, error) {
 			return pairingState{}, p.name(), !p.ByHand && !e.Enrollment.IsUser() && slices.Contains(installArrivals(), e.Type), nil
 		},
@@ -124,7 +124,7 @@ func (p *Pairing) step(ctx context.Context, t *workflow.Turn, s *pairingState) (
 	s.Gate.take(t, []string{p.Gate.Before}, again)
 	told := installResumed(t, s.Until) || t.Signal() != nil && slices.Contains(pairingTells, t.Signal().Type)
 	p.restrict(t, s, told, again)
-	if slices.ContainsFunc(s.Restrictions, func(r installParcel) bool { return r.Off }) && !s.Gate.Open {
+	if slices.ContainsFunc(s.Restrictions, func(r installParcel) bool { return r.Off }) && !s.Gate.Open && s.Gate.cleared() {
 		return workflow.GiveUp("the restriction is withdrawn, so nothing is given for it"), nil
 	}
 	if err := p.decide(ctx, t, s, a); err != nil {
@@ -221,8 +221,10 @@ func (p *Pairing) decide(ctx context.Context, t *workflow.Turn, s *pairingState,
 	a.drop(&s.Poll.Ask, complianceAsk)
 	s.Poll = compliancePoll{} // what it says before the restriction is back is nothing
 	if s.Gate.Open {
-		return s.Gate.shut(ctx, t, a, p.Changed, p.Keep, "the restriction is not installed any more")
+		s.Gate.shut(ctx, t, a, p.Changed, p.Keep, "the restriction is not installed any more")
+		return nil
 	}
+	s.Gate.settle(ctx, t, a, p.Changed)
 	return nil
 }
 
@@ -242,7 +244,7 @@ func (p *Pairing) send(t *workflow.Turn, s *pairingState, a *installAgenda, agai
 		s.Restrictions[i].await(a, endless)
 	}
 	here := !slices.ContainsFunc(s.Restrictions, func(r installParcel) bool { return !r.Here })
-	if stale && !s.List.Out {
+	if stale && !s.List.Out && s.List.Tries == 0 { // after an error the waits count
 		s.List.Due = t.Now
 	}
 	if here && s.List.due(t.Now) {
@@ -252,7 +254,7 @@ func (p *Pairing) send(t *workflow.Turn, s *pairingState, a *installAgenda, agai
 		a.await(&s.List, pairingList)
 	}
 	if s.Shown && p.asks() {
-		s.Poll.serve(a, t.Now, times, told || stale || s.Poll.graceOver(t.Now, s.Grace))
+		s.Poll.serve(a, t.Now, times, told || stale && s.Poll.Errors == 0 || s.Poll.graceOver(t.Now, s.Grace))
 		a.at(passcodeGraceAhead(t.Now, s.Grace))
 	}
 	step, note := p.stands(t, s)

@@ -67,7 +67,7 @@ type passcodeState struct {
 
 // Workflows returns what belongs into server.Config.Workflows.
 func (p *Passcode) Workflows() []workflow.Any {
-	w := &workflow.Workflow[passcodeState]{Name: PasscodeWorkflow, Version: 1, First: passcodePolicy, Start: p.start,
+	w := &workflow.Workflow[passcodeState]{Name: PasscodeWorkflow, Version: 1, First: passcodePolicy, Start: p.start, Retry: gateRetry,
 		Steps: map[string]func(context.Context, *workflow.Turn, *passcodeState) (workflow.Next, error){
 			passcodePolicy: p.step, passcodeShut: p.step, passcodeOpen: p.step,
 		}}
@@ -154,7 +154,7 @@ func (p *Passcode) gate(ctx context.Context, t *workflow.Turn, s *passcodeState,
 	}
 	stale := s.Gate.serve(t, a, passcodeCook, complianceFresh(p.Fresh, times), again)
 	if asks {
-		s.Poll.serve(a, t.Now, times, stale || installResumed(t, s.Until) || s.Poll.graceOver(t.Now, s.Grace))
+		s.Poll.serve(a, t.Now, times, stale && s.Poll.Errors == 0 || installResumed(t, s.Until) || s.Poll.graceOver(t.Now, s.Grace))
 	}
 	step := passcodeShut
 	if s.Gate.Open {
@@ -179,7 +179,9 @@ func (c *compliancePoll) decide(ctx context.Context, t *workflow.Turn, g *passco
 	case c.Verdict == mdm.Yes:
 		return g.open(ctx, t, a, changed)
 	case !c.Checked.IsZero() && !c.Checked.Before(grace) && (g.Open || !grace.IsZero()):
-		return g.shut(ctx, t, a, changed, keep, c.Text)
+		g.shut(ctx, t, a, changed, keep, c.Text)
+	default:
+		g.settle(ctx, t, a, changed)
 	}
 	return nil
 }

@@ -218,7 +218,7 @@ func (p *installParcel) withdraw(a *installAgenda, now time.Time, keep bool) {
 
 // serve sends what is due: the installation by this cook, or the removal.
 func (p *installParcel) serve(a *installAgenda, now time.Time, cook string, notAfter time.Time, r workflow.Retry) {
-	if p.Remove.due(now) && p.Remove.Tries < r.Limit {
+	if p.Remove.due(now) { // without a limit: what a device must not have any more is not left there
 		a.send(&p.Remove, p.remove(), command.Order{Command: command.RemoveProfile{Identifier: p.Name}, Priority: command.Profiles})
 	}
 	if p.Install.due(now) && !p.over(r) {
@@ -233,9 +233,7 @@ func (p *installParcel) serve(a *installAgenda, now time.Time, cook string, notA
 
 // await waits for what is under way, and for what is due.
 func (p *installParcel) await(a *installAgenda, r workflow.Retry) {
-	if p.Remove.Out || p.Remove.Tries < r.Limit {
-		a.await(&p.Remove, p.remove())
-	}
+	a.await(&p.Remove, p.remove())
 	if p.Install.Out || !p.over(r) {
 		a.await(&p.Install, p.install())
 	}

@@ -1,0 +1,165 @@
+package practice_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/mdm/practice"
+	"github.com/gomdm/applemdm/mdm/workflow"
+)
+
+// TestBP06_AHookThatFailsLeavesNothingThere: whoever cannot be told of a loss does not keep the profiles on the device.
+func TestBP06_AHookThatFailsLeavesNothingThere(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		var down, panics atomic.Bool
+		heard := &gateChanges{}
+		l.gated(func(p *practice.Passcode) {
+			p.Changed = func(ctx context.Context, e *mdm.Enrollment, open bool, why string) error {
+				switch {
+				case panics.Load():
+					panic("the hook is broken")
+				case down.Load():
+					return errors.New("nobody is there")
+				}
+				return heard.changed(ctx, e, open, why)
+			}
+		})
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
+		d := l.enrolled(mdmtest.Config{Respond: code.respond})
+		l.settle(d)
+		assert.Contains(t, d.Profiles(), "mail")
+		panics.Store(true)
+		code.set(passcodeWeak)
+		l.advance(25*time.Hour, d)
+		assert.NotContains(t, d.Profiles(), "mail")
+		down.Store(true)
+		panics.Store(false)
+		l.advance(25*time.Hour, d)
+		assert.Equal(t, workflow.Open, l.theRun("passcode").Status)
+		assert.Equal(t, []bool{true}, heard.list)
+		down.Store(false)
+		l.advance(time.Hour, d)
+		assert.Equal(t, []bool{true, false}, heard.list, "it is told when somebody is there, once")
+	})
+}
+
+// TestBP06_HooksThatAreAwayForDays: the gate is not given up meanwhile.
+func TestBP06_HooksThatAreAwayForDays(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		var down atomic.Bool
+		l.gated(func(p *practice.Passcode) {
+			p.Waiting = func(context.Context, *mdm.Enrollment) ([]string, error) {
+				if down.Load() {
+					return nil, errors.New("the database is away")
+				}
+				return []string{"mail"}, nil
+			}
+		})
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
+		d := l.enrolled(mdmtest.Config{Respond: code.respond})
+		l.settle(d)
+		down.Store(true)
+		code.set(passcodeWeak)
+		l.advance(3*24*time.Hour, d)
+		down.Store(false)
+		l.advance(2*time.Hour, d)
+		assert.NotContains(t, d.Profiles(), "mail")
+	})
+}
+
+// TestBP06_ErrorsAreWaitedForWhenAnOldWordIsNotEnough: a device whose word is wanted anew, and that answers with errors, is not asked
+// again and again at once.
+func TestBP06_ErrorsAreWaitedForWhenAnOldWordIsNotEnough(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		l.gated(func(p *practice.Passcode) {
+			p.Fresh, p.Again = time.Hour, workflow.Retry{First: 3 * time.Hour, Most: 3 * time.Hour, Limit: 100}
+		})
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
+		installs := 0
+		d := l.enrolled(mdmtest.Config{Respond: func(ctx context.Context, o mdmtest.Order) mdmtest.Answer {
+			if o.RequestType == "InstallProfile" {
+				if installs++; installs == 2 { // after the policy
+					return mdmtest.Fail(command.DomainInstallation, 4001, "no")
+				}
+			}
+			return code.respond(ctx, o)
+		}})
+		l.settle(d)
+		assert.Contains(t, d.Profiles(), "wifi")
+		code.be(mdmtest.Fail(command.DomainMDM, 12024, "busy"))
+		before := len(gotProfiles(d))
+		l.advance(3*time.Hour, d)
+		assert.Len(t, gotProfiles(d)[before:], 1, "%v", gotProfiles(d)[before:])
+		assert.Contains(t, d.Profiles(), "wifi", "errors of a moment are no loss")
+		code.set(passcodeGood)
+		l.advance(time.Hour, d)
+		assert.Contains(t, d.Profiles(), "mail")
+	})
+}
+
+// TestBP06_RemovalIsNotGivenUp: what a device must not have any more is removed, however often it refused before.
+func TestBP06_RemovalIsNotGivenUp(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		l.gated(func(p *practice.Passcode) { p.Again = workflow.Retry{Limit: 2, Most: time.Hour} })
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
+		var stubborn atomic.Bool
+		d := l.enrolled(mdmtest.Config{Respond: func(ctx context.Context, o mdmtest.Order) mdmtest.Answer {
+			if o.RequestType == "RemoveProfile" && stubborn.Load() {
+				return mdmtest.Fail(command.DomainMDM, 12024, "busy")
+			}
+			return code.respond(ctx, o)
+		}})
+		l.settle(d)
+		stubborn.Store(true)
+		code.set(passcodeWeak)
+		l.advance(48*time.Hour, d)
+		assert.Contains(t, d.Profiles(), "mail")
+		stubborn.Store(false)
+		l.advance(2*time.Hour, d)
+		assert.NotContains(t, d.Profiles(), "mail")
+	})
+}
+
+// TestBP03_RemovedBeforeItGivesUp: a pair whose restriction is withdrawn ends when the capability has gone.
+func TestBP03_RemovedBeforeItGivesUp(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		var withdrawn, stubborn atomic.Bool
+		l.paired(t, func(p *practice.Pairing) {
+			source := p.Profiles
+			p.Profiles = practice.ProfileFunc(func(ctx context.Context, e *mdm.Enrollment, name string) ([]byte, error) {
+				if withdrawn.Load() && name == "restriction" {
+					return nil, practice.ErrWithdrawn
+				}
+				return source.Profile(ctx, e, name)
+			})
+		}, pairNoCamera())
+		d := l.enrolled(mdmtest.Config{Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
+			if o.RequestType == "RemoveProfile" && stubborn.Load() {
+				return mdmtest.Fail(command.DomainMDM, 12024, "busy")
+			}
+			return mdmtest.Answer{}
+		}})
+		l.settle(d)
+		assert.Contains(t, d.Profiles(), "capability")
+		withdrawn.Store(true)
+		stubborn.Store(true)
+		d.DeleteProfile("restriction")
+		l.advance(25*time.Hour, d)
+		stubborn.Store(false)
+		l.advance(7*time.Hour, d)
+		assert.NotContains(t, d.Profiles(), "capability")
+		assert.Equal(t, workflow.Failed, l.theRun("pairing").Status)
+	})
+}
