@@ -73,6 +73,14 @@ func (r *setupRelease) take(t *workflow.Turn) {
 	r.Go.Due = t.Now.Add(releaseRetry.First)
 }
 
+// begins begins the release anew for a user who waits once more while the run goes on, as for a profile that was refused.
+func (r *setupRelease) begins(t *workflow.Turn) {
+	signal := t.Signal()
+	if r.Done && t.Enrollment.ID.IsUser() && t.Enrollment.AwaitingConfiguration && signal != nil && signal.Type == mdm.EventTokenUpdated {
+		*r = setupRelease{}
+	}
+}
+
 // serve sends what is due.
 func (r *setupRelease) serve(t *workflow.Turn, a *installAgenda) {
 	if !r.begun() {

@@ -125,6 +125,7 @@ func (p *Setup) step(ctx context.Context, t *workflow.Turn, s *setupState) (work
 		}
 	}
 	s.Release.take(t)
+	s.Release.begins(t)
 	if p.mayGo(ctx, t, s, a) {
 		s.Release.serve(t, a)
 	}

@@ -325,3 +325,41 @@ func noTokenUpdate(next checkin.Handler) checkin.Handler {
 		return next.Checkin(ctx, r)
 	})
 }
+
+// TestBP01_AUserWaitsAgainWhileSomethingIsTriedAgain: the run that goes on for a profile lets the user go once more.
+func TestBP01_AUserWaitsAgainWhileSomethingIsTriedAgain(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		l.followPractices(&practice.Setup{Roster: l.stores.Roster, Profiles: &profileShelf{}, Stages: func(_ context.Context, e *mdm.Enrollment) (practice.SetupStages, error) {
+			if e.ID.IsUser() {
+				return practice.SetupStages{Capabilities: []string{"mail"}}, nil
+			}
+			return practice.SetupStages{}, nil
+		}})
+		d := l.enrolled(mdmtest.Config{ProductName: "iPad13,4", Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
+			if o.RequestType == "InstallProfile" {
+				return mdmtest.Fail(command.DomainInstallation, 4001, "no")
+			}
+			return mdmtest.Answer{}
+		}})
+		l.settle(d)
+		u := d.SharedIPadUser("anna@example.com")
+		released := func() (n int) {
+			for range 4 {
+				l.flush()
+				require.NoError(t, u.Poll(t.Context()))
+			}
+			l.flush()
+			for _, what := range gotProfiles(d) {
+				if what == "UserConfigured" {
+					n++
+				}
+			}
+			return n
+		}
+		require.NoError(t, u.AwaitConfiguration(t.Context(), true, false))
+		assert.Equal(t, 1, released())
+		require.NoError(t, u.AwaitConfiguration(t.Context(), true, true))
+		assert.Equal(t, 2, released())
+		assert.Equal(t, 2, released(), "and not once more")
+	})
+}
