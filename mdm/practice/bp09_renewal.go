@@ -85,6 +85,11 @@ type renewalState struct {
 	Why      string       `json:"why,omitempty"`  // what stands in the way
 	// Kept were due when the profile had just been replaced: a replacement does not change them.
 	Kept []enroll.End `json:"kept,omitempty"`
+	// Coming are those of the recipe when the profile was sent that replaces it: which recipe the device got, is not known.
+	Coming []enroll.End `json:"coming,omitempty"`
+	// Made is the beginning of the identity that was seen last. With an older one, a device has its older profile, too.
+	Made time.Time `json:"made,omitzero"`
+	Anew bool      `json:"anew,omitempty"` // it has, so it is renewed at once
 	replacing
 }
 
@@ -146,6 +151,7 @@ type renewalView struct {
 	ends     []enroll.End // of the device
 	brings   []enroll.End // of the recipe now
 	again    []enroll.End // what a replacement would bring again
+	older    bool         // the identity is older than the one before
 }
 
 // look finds out how the device stands.
@@ -165,6 +171,10 @@ func (r *Renewal) look(ctx context.Context, e *mdm.Enrollment, s *renewalState) 
 		s.Held, s.Known = v.brings, true
 	}
 	v.identity, v.ends = endsIdentity(ends), ends
+	if made := v.identity.NotBefore; !made.IsZero() {
+		v.older, s.Made = made.Before(s.Made), made
+		s.Anew = s.Anew || v.older
+	}
 	stale := endsWithout(s.Held, v.brings)
 	v.again = append(endsWithout(s.Held, stale), s.Kept...)
 	v.plan, v.planned = enroll.RenewAt(append(endsWithout(ends, s.Kept), stale...))
@@ -180,7 +190,7 @@ func (r *Renewal) watch(ctx context.Context, t *workflow.Turn, s *renewalState) 
 	if err != nil {
 		return r.unknown(t, err), nil
 	}
-	if !v.planned || !v.plan.IsDue(t.Now) {
+	if !v.planned || !v.plan.IsDue(t.Now) && !s.Anew {
 		s.replacing, s.Why = replacing{}, ""
 		return r.idle(t, v), nil
 	}
@@ -195,6 +205,7 @@ func (r *Renewal) watch(ctx context.Context, t *workflow.Turn, s *renewalState) 
 		return workflow.Next{}, breach
 	}
 	next := s.send(t, workflow.Go(renewalAwait), replaceCook, v.identity)
+	s.Coming = v.brings
 	return r.wait(ctx, t, s, v, next, t.Now.Add(r.timeout())), nil
 }
 
@@ -226,9 +237,12 @@ func (r *Renewal) await(ctx context.Context, t *workflow.Turn, s *renewalState) 
 	if err != nil {
 		return r.unknown(t, err), nil
 	}
+	if signal := t.Signal(); v.older && signal != nil && signal.Type == mdm.EventRestored {
+		s.Was = v.identity.Fingerprint // that is not the new one; what is on the queue is called off
+	}
 	switch came, why := s.judge(t, v.identity, r.proof(), r.timeout()); came {
 	case replaceDone:
-		*s = r.renewed(v, t.Now)
+		*s = r.renewed(v, s.Coming, t.Now)
 		return workflow.Go(renewalWatch).Note("renewed"), nil
 	case replaceSilent:
 		s.Why = why
@@ -242,8 +256,8 @@ func (r *Renewal) await(ctx context.Context, t *workflow.Turn, s *renewalState) 
 }
 
 // renewed is the state after a renewal. What is due again at once would be so for ever.
-func (r *Renewal) renewed(v renewalView, now time.Time) renewalState {
-	s := renewalState{Held: v.brings, Known: true}
+func (r *Renewal) renewed(v renewalView, coming []enroll.End, now time.Time) renewalState {
+	s := renewalState{Held: append(endsWithout(coming, v.brings), v.brings...), Known: true, Made: v.identity.NotBefore}
 	for _, e := range v.ends {
 		plan, ok := enroll.RenewAt([]enroll.End{e})
 		switch {
@@ -265,6 +279,9 @@ func (r *Renewal) wait(ctx context.Context, t *workflow.Turn, s *renewalState, v
 		reached++
 	}
 	note := "the renewal is " + v.plan.String()
+	if s.Anew {
+		note += "; the device came back with an earlier identity, and perhaps with an earlier profile"
+	}
 	if s.Why != "" {
 		note += "; " + s.Why
 	}
@@ -289,7 +306,8 @@ func (r *Renewal) alarm(ctx context.Context, a RenewalAlarm) error {
 	if r.Alarm == nil {
 		return nil
 	}
-	return r.Alarm(ctx, a)
+	_, err := setupGuard(func() (struct{}, error) { return struct{}{}, r.Alarm(ctx, a) }) // the profile goes out in any case
+	return err
 }
 
 var renewalStages = []time.Duration{14 * 24 * time.Hour, 3 * 24 * time.Hour}

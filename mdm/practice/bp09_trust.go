@@ -3,6 +3,7 @@ package practice
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -40,6 +41,8 @@ type TrustChange struct {
 // trustState is the state of a run.
 type trustState struct {
 	ID string `json:"id"`
+	// Made is the beginning of the identity with which it was done.
+	Made time.Time `json:"made,omitzero"`
 	replacing
 }
 
@@ -142,6 +145,7 @@ func (c *TrustChange) await(ctx context.Context, t *workflow.Turn, s *trustState
 	}
 	switch came {
 	case replaceDone:
+		s.Made = identity.NotBefore
 		return workflow.Finish("the device has the old and the new certificates"), nil
 	case replaceSilent:
 		return workflow.Go(renewalDue).Drop(replaceCommand).Note(why), nil
@@ -188,27 +192,32 @@ func (s TrustStanding) String() string {
 }
 
 // Ready counts the devices of a tenant that have the new certificates, and those that have not. A run that is not there any more,
-// because it was over long ago, is no proof. It reads all enrollments and runs.
+// because it was over long ago, is no proof, and neither is one of a device that has an earlier identity again since, as out of a
+// backup: begin the change on it once more. It reads all enrollments and runs, and asks Renewal.Ends of each that is done.
 func (c *TrustChange) Ready(ctx context.Context, runs Runs, tenant string) (TrustStanding, error) {
 	if err := c.check(); err != nil {
 		return TrustStanding{}, err
 	}
-	done := map[mdm.EnrollmentID]mdm.Generation{}
+	done := map[mdm.EnrollmentID]trustDone{}
 	for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: trustName, Status: []workflow.Status{workflow.Done}}) {
 		if err != nil {
 			return TrustStanding{}, err
 		}
 		if run.Key == c.key() {
-			done[run.Enrollment] = max(done[run.Enrollment], run.Generation)
+			done[run.Enrollment] = done[run.Enrollment].or(run)
 		}
 	}
 	var s TrustStanding
 	for e, err := range c.Renewal.Roster.Enrollments(ctx, mdm.Filter{Tenant: tenant, States: []mdm.State{mdm.Enrolled}}) {
+		if err != nil {
+			return TrustStanding{}, err
+		}
+		has, err := c.has(ctx, e, done[e.ID])
 		switch {
 		case err != nil:
 			return TrustStanding{}, err
 		case e.ID.IsUser():
-		case done[e.ID] == e.Generation, !c.Since.IsZero() && e.EnrolledAt.After(c.Since):
+		case has, !c.Since.IsZero() && e.EnrolledAt.After(c.Since):
 			s.Have++
 		default:
 			if s.Lack++; len(s.Lacking) < trustMaxLacking {
@@ -217,4 +226,31 @@ func (c *TrustChange) Ready(ctx context.Context, runs Runs, tenant string) (Trus
 		}
 	}
 	return s, nil
+}
+
+// trustDone is the newest run of a device that is done.
+type trustDone struct {
+	generation mdm.Generation
+	ended      time.Time
+	made       time.Time
+}
+
+// or returns the newer of d and a run.
+func (d trustDone) or(run workflow.Run) trustDone {
+	if run.Generation < d.generation || run.Generation == d.generation && run.EndedAt.Before(d.ended) {
+		return d
+	}
+	var s trustState
+	_ = json.Unmarshal(run.State, &s) // what cannot be read says nothing of the identity
+	return trustDone{run.Generation, run.EndedAt, s.Made}
+}
+
+// has reports whether a device still has what it got.
+func (c *TrustChange) has(ctx context.Context, e *mdm.Enrollment, d trustDone) (bool, error) {
+	if e.ID.IsUser() || d.generation == 0 || d.generation != e.Generation {
+		return false, nil
+	}
+	ends, err := c.Renewal.Ends.Ends(ctx, e)
+	identity := endsIdentity(ends)
+	return identity.NotBefore.IsZero() || !identity.NotBefore.Before(d.made), err
 }
