@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -26,8 +27,8 @@ type send struct {
 	order command.Order
 }
 
-// check says what is wrong with a step's word to r, and with its state.
-func (n *Next) check(r *Run, state []byte) error {
+// check says what is wrong with a step's word to r, and with its state. Of the answers the step was told.
+func (n *Next) check(r *Run, state []byte, answers map[string]command.Entry) error {
 	names := make(map[string]bool, len(r.Sent))
 	for name := range r.Sent {
 		names[name] = true
@@ -35,8 +36,8 @@ func (n *Next) check(r *Run, state []byte) error {
 	for _, s := range n.sends {
 		names[s.name] = true
 	}
-	if len(names) > maxSent {
-		return fmt.Errorf("commands were sent by more than %d names; a name may be used again", maxSent)
+	if len(names)-len(n.forgets(r, answers)) > maxSent {
+		return fmt.Errorf("commands were sent by more than %d names, and are not over; a name may be used again", maxSent)
 	}
 	if len(state) > MaxState {
 		return fmt.Errorf("the state has %d bytes, over the limit of %d", len(state), MaxState)
@@ -50,6 +51,31 @@ func (n *Next) check(r *Run, state []byte) error {
 		}
 	}
 	return fmt.Errorf("it waits for nothing that can happen: no event, no time, and no command that was sent")
+}
+
+// forgets returns the names that make room in r, if a run of years has sent by too many: those of commands that are over, as the step
+// was told, and that it neither sends again nor waits for.
+func (n *Next) forgets(r *Run, answers map[string]command.Entry) (names []string) {
+	sends := map[string]bool{}
+	for _, s := range n.sends {
+		sends[s.name] = true
+	}
+	fresh := len(sends)
+	for name := range r.Sent {
+		if sends[name] {
+			fresh--
+		}
+	}
+	if len(r.Sent)+fresh <= maxSent {
+		return nil
+	}
+	for name, sent := range r.Sent {
+		over := sent.Refused != "" || answers[name].UUID == sent.UUID
+		if over && !sends[name] && !slices.Contains(n.waits.Answers, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Go goes on with a step: at once, unless it is told to wait for something.
@@ -69,7 +95,8 @@ func (n Next) Note(text string) Next {
 }
 
 // Send puts a command on the queue of the run's enrollment, under a name of the workflow's own, by which [Turn.Answer]
-// finds the answer. A name that was used before means the newer command from then on. Its target, its UUID and what is told
+// finds the answer. A name that was used before means the newer command from then on. A run that has sent by more than 256 names
+// forgets those whose answers its steps could see. Its target, its UUID and what is told
 // of it (To, UUID, Each, Progress) are the engine's to fill in.
 func (n Next) Send(name string, o command.Order) Next {
 	n.sends = append(n.sends[:len(n.sends):len(n.sends)], send{name, o})

@@ -188,6 +188,9 @@ func (r *Run) settle(n Next, state json.RawMessage, answers map[string]command.E
 		r.Note = clip(n.note)
 	}
 	s := Settlement{Drops: r.drops(n.drops)}
+	for _, name := range n.forgets(r, answers) {
+		delete(r.Sent, name)
+	}
 	for _, send := range n.sends {
 		s.Orders = append(s.Orders, r.order(send))
 	}

@@ -227,7 +227,7 @@ func (w *Workflow[S]) take(ctx context.Context, t *Turn) (Next, json.RawMessage,
 	}
 	data, err := json.Marshal(state)
 	if err == nil {
-		err = next.check(t.Run, data)
+		err = next.check(t.Run, data, t.Answers)
 	}
 	return next, data, err
 }
