@@ -163,3 +163,63 @@ func TestBP03_RemovedBeforeItGivesUp(t *testing.T) {
 		assert.Equal(t, workflow.Failed, l.theRun("pairing").Status)
 	})
 }
+
+// TestBP06_RestoredBeginsWithThePolicy: a backup may be older than the policy and the passcode.
+func TestBP06_RestoredBeginsWithThePolicy(t *testing.T) {
+	for name, refuses := range map[string]bool{"it takes the policy": false, "it refuses the policy": true} {
+		t.Run(name, func(t *testing.T) {
+			onEveryStore(t, func(t *testing.T, l *lab) {
+				heard := &gateChanges{}
+				l.gated(func(p *practice.Passcode) { p.Changed, p.Again = heard.changed, workflow.Retry{Limit: 2} })
+				code := &passcodeDevice{}
+				code.set(passcodeGood)
+				var stubborn atomic.Bool
+				d := l.enrolled(mdmtest.Config{Respond: func(ctx context.Context, o mdmtest.Order) mdmtest.Answer {
+					if o.RequestType == "InstallProfile" && stubborn.Load() {
+						return mdmtest.Fail(command.DomainInstallation, 4001, "no")
+					}
+					if o.RequestType == "RemoveProfile" { // it was not in the backup
+						return mdmtest.Fail(command.ErrProfileNotFound.Domain, command.ErrProfileNotFound.Code, "no such profile")
+					}
+					return code.respond(ctx, o)
+				}})
+				l.settle(d)
+				assert.Equal(t, "open", l.theRun("passcode").Step)
+				stubborn.Store(refuses)
+				backup, before := d.Backup(), len(gotProfiles(d))
+				assert.NoError(t, d.Restore(t.Context(), backup))
+				l.settle(d)
+				if !refuses {
+					assert.Equal(t, []string{"+policy", "SecurityInfo"}, gotProfiles(d)[before:])
+					assert.Equal(t, "open", l.theRun("passcode").Step)
+					return
+				}
+				l.advance(2*time.Hour, d)
+				assert.Contains(t, gotProfiles(d)[before:], "-mail")
+				assert.Equal(t, workflow.Failed, l.theRun("passcode").Status)
+				assert.Equal(t, []bool{true, false}, heard.list)
+			})
+		})
+	}
+}
+
+// TestBP06_WhatIsNotOursIsLeft: a profile that the device does not let the server remove is not asked for again and again.
+func TestBP06_WhatIsNotOursIsLeft(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		l.gated(nil)
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
+		removals := 0
+		d := l.enrolled(mdmtest.Config{Respond: func(ctx context.Context, o mdmtest.Order) mdmtest.Answer {
+			if o.RequestType == "RemoveProfile" {
+				removals++
+				return mdmtest.Fail(command.ErrProfileNotManaged.Domain, command.ErrProfileNotManaged.Code, "not managed")
+			}
+			return code.respond(ctx, o)
+		}})
+		l.settle(d)
+		code.set(passcodeWeak)
+		l.advance(4*24*time.Hour, d)
+		assert.Equal(t, 2, removals, "one for each profile")
+	})
+}

@@ -2,6 +2,7 @@ package practice
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -71,8 +72,9 @@ func (p *Passcode) Workflows() []workflow.Any {
 		Steps: map[string]func(context.Context, *workflow.Turn, *passcodeState) (workflow.Next, error){
 			passcodePolicy: p.step, passcodeShut: p.step, passcodeOpen: p.step,
 		}}
+	w.Listens = []mdm.EventType{mdm.EventRestored}
 	if !p.ByHand {
-		w.Listens = installArrivals()
+		w.Listens = append(w.Listens, installArrivals()...)
 	}
 	return []workflow.Any{w}
 }
@@ -94,7 +96,7 @@ func installArrivals() []mdm.EventType {
 }
 
 func (p *Passcode) start(_ context.Context, event mdm.Event) (passcodeState, string, bool, error) {
-	return passcodeState{}, PasscodeWorkflow, !event.Enrollment.IsUser(), nil
+	return passcodeState{}, PasscodeWorkflow, !p.ByHand && !event.Enrollment.IsUser() && slices.Contains(installArrivals(), event.Type), nil
 }
 
 func (p *Passcode) step(ctx context.Context, t *workflow.Turn, s *passcodeState) (workflow.Next, error) {
@@ -111,14 +113,34 @@ func (p *Passcode) step(ctx context.Context, t *workflow.Turn, s *passcodeState)
 	}
 	again, a := installRetry(p.Again), &installAgenda{}
 	s.Gate.take(t, waiting, again)
-	if next, ready := p.policy(t, s, a, again); !ready {
+	if signal := t.Signal(); signal != nil && signal.Type == mdm.EventRestored {
+		p.restored(t, s, a)
+	}
+	if next, ready := p.policy(ctx, t, s, a, again); !ready {
 		return next, nil
 	}
 	return p.gate(ctx, t, s, a, asks)
 }
 
+// restored begins anew with a device that came back from a backup: it may be older than the policy and the passcode, and what the
+// device said before is nothing. It keeps what it has until it says something else.
+func (p *Passcode) restored(t *workflow.Turn, s *passcodeState, a *installAgenda) {
+	a.drop(&s.Poll.Ask, complianceAsk)
+	s.Poll = compliancePoll{}
+	if p.Policy != "" {
+		a.drop(&s.Policy.Install, s.Policy.install())
+		s.Policy = installParcel{Name: p.Policy, Install: installErrand{Due: t.Now}}
+	}
+	for i := range s.Gate.Goods { // what is on its way waits again
+		if g := &s.Gate.Goods[i]; g.Install.Out {
+			a.drop(&g.Install, g.install())
+			g.Install.Due = t.Now
+		}
+	}
+}
+
 // policy sends the policy, and is true when it is there.
-func (p *Passcode) policy(t *workflow.Turn, s *passcodeState, a *installAgenda, again workflow.Retry) (workflow.Next, bool) {
+func (p *Passcode) policy(ctx context.Context, t *workflow.Turn, s *passcodeState, a *installAgenda, again workflow.Retry) (workflow.Next, bool) {
 	if p.Policy == "" || s.Policy.Here {
 		return workflow.Next{}, true
 	}
@@ -129,12 +151,17 @@ func (p *Passcode) policy(t *workflow.Turn, s *passcodeState, a *installAgenda, 
 		s.Grace = answer.FinishedAt.Add(p.Times.filled().Grace)
 		return workflow.Next{}, true
 	}
+	if s.Policy.over(again) && (s.Gate.Open || !s.Gate.cleared()) { // the policy was there once
+		s.Gate.shut(ctx, t, a, p.Changed, p.Keep, "the passcode policy is not installed any more")
+		s.Gate.serve(t, a, passcodeCook, 0, again)
+		return a.next(t, passcodePolicy, "what waited for the policy is removed"+s.Gate.Goods.trouble()), false
+	}
 	if s.Policy.over(again) {
 		return workflow.GiveUp("the passcode policy is not installed, so nothing waits for it" + installParcels{s.Policy}.trouble()), false
 	}
 	s.Policy.serve(a, t.Now, passcodeCook, time.Time{}, again)
 	s.Policy.await(a, again)
-	return a.next(t, passcodePolicy, "waits for the policy"+installParcels{s.Policy}.trouble()), false
+	return a.next(t, passcodePolicy, "waits for the policy"+installParcels{s.Policy}.trouble(), mdm.EventRestored), false
 }
 
 // gate asks, and opens and shuts the gate.
@@ -161,7 +188,7 @@ func (p *Passcode) gate(ctx context.Context, t *workflow.Turn, s *passcodeState,
 		step = passcodeOpen
 	}
 	a.at(passcodeGraceAhead(t.Now, s.Grace))
-	next := a.next(t, step, s.Poll.note(t.Now, s.Gate.Open, s.Grace)+s.Gate.Goods.trouble())
+	next := a.next(t, step, s.Poll.note(t.Now, s.Gate.Open, s.Grace)+s.Gate.Goods.trouble(), mdm.EventRestored)
 	s.Until = a.until
 	return next, nil
 }

@@ -184,7 +184,12 @@ func (p *installParcel) take(t *workflow.Turn, r workflow.Retry) (command.Entry,
 func (p *installParcel) removed(answer command.Entry) {
 	gone := answer.State == command.Acknowledged
 	if result, err := command.ParseResult(answer.Result); answer.State == command.Failed && err == nil {
-		gone = command.Advise("RemoveProfile", result.Err()) == command.Done
+		switch command.Advise("RemoveProfile", result.Err()) {
+		case command.Done:
+			gone = true
+		case command.GiveUp: // it is not ours to remove, and never will be
+			p.Remove = installErrand{Why: p.Remove.Why}
+		}
 	}
 	if gone {
 		p.Remove, p.Sent, p.Here = installErrand{}, false, false
