@@ -26,7 +26,8 @@ func (s *Service) userTokenUpdate(now *Situation, r *Request, m *TokenUpdate, pl
 		user.Generation, user.Arrival, user.AwaitingConfiguration = now.Device.Generation, mdm.EventEnrolled, false
 		plan.Events = append(plan.Events, r.arrived(mdm.EventEnrolled, &user, ""))
 		plan.Wake = true
-	} else if !bytes.Equal(user.PushToken, m.Token) || user.PushMagic != m.PushMagic {
+	} else if waits := m.AwaitingConfiguration != nil && *m.AwaitingConfiguration; waits || !bytes.Equal(user.PushToken, m.Token) || user.PushMagic != m.PushMagic {
+		// A user of Shared iPad waits anew at each login, perhaps with the same token: somebody has to let it go on.
 		plan.Events = append(plan.Events, r.arrived(mdm.EventTokenUpdated, &user, ""))
 	}
 	user.UserShortName, user.UserLongName = r.Identifiers.UserShortName, r.Identifiers.UserLongName

@@ -157,7 +157,7 @@ func (c *TrustChange) await(ctx context.Context, t *workflow.Turn, s *trustState
 }
 
 // ours judges whether it was this profile by which a device got its new identity: another one, on its way since before, may be
-// endsWithout the new certificates.
+// without the new certificates.
 func (c *TrustChange) ours(t *workflow.Turn, s *trustState) (replaceOutcome, string) {
 	entry, answered := t.Answer(replaceCommand)
 	switch {

@@ -70,7 +70,7 @@ func (r *Renewal) forWhom(ctx context.Context, e *mdm.Enrollment) (enroll.For, e
 }
 
 // breach says why a device would not have the profile in place of its own. It would keep what it has, and a fleet would be lost
-// endsWithout anybody having noticed. The other error is that it cannot be told.
+// without anybody having noticed. The other error is that it cannot be told.
 func (r *Renewal) breach(ctx context.Context, e *mdm.Enrollment) (breach, err error) {
 	next, err := r.sample(ctx, e)
 	if err != nil {
