@@ -34,9 +34,6 @@ import (
 // simulatedTopic is the push topic without a push certificate. No real device accepts a profile with it twice.
 const simulatedTopic = "com.apple.mgmt.External.quickstart"
 
-// seenInterval is how often what was seen last is written in the simulation.
-const seenInterval = 20 * time.Millisecond
-
 // app is the running quick start.
 type app struct {
 	options   options
@@ -79,11 +76,7 @@ func newApp(ctx context.Context, o options, simulated bool) (_ *app, err error) 
 	if err := os.MkdirAll(o.data, 0o700); err != nil {
 		return nil, err
 	}
-	var cfg *sqlite.Config
-	if simulated { // days go by in seconds there: what was seen last must not lag behind
-		cfg = &sqlite.Config{SeenInterval: seenInterval}
-	}
-	if a.db, err = sqlite.Open(ctx, filepath.Join(o.data, "mdm.db"), cfg); err != nil {
+	if a.db, err = sqlite.Open(ctx, filepath.Join(o.data, "mdm.db"), &sqlite.Config{Clock: a.now}); err != nil { // one clock for all
 		return nil, err
 	}
 	a.stores = a.db.Stores()

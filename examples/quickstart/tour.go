@@ -249,7 +249,6 @@ func (t *tour) macOn(ctx context.Context) {
 // pushed.
 func (t *tour) silence(ctx context.Context) error {
 	t.macOff()
-	time.Sleep(10 * seenInterval) // what was heard of it last is written before days go by
 	var seen []string
 	later := func(d time.Duration) error {
 		t.ahead.Add(int64(d))
