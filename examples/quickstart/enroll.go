@@ -13,6 +13,15 @@ import (
 
 const profileIdentifier = "com.github.gomdm.applemdm.quickstart"
 
+// signed encodes a profile and signs it.
+func (a *app) signed(ctx context.Context, p *profile.Profile) ([]byte, error) {
+	data, err := p.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return a.signer.Sign(ctx, data)
+}
+
 // scepContent is what every SCEP payload has.
 func (a *app) scepContent() profile.SCEPContent {
 	return profile.SCEPContent{URL: a.base + "/scep", Subject: [][][]string{{{"O", "applemdm quick start"}}}}

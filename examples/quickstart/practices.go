@@ -68,11 +68,7 @@ func (a *app) gatedProfile(ctx context.Context, _ *mdm.Enrollment, name string) 
 			&profile.WiFi{SSIDStr: new("Inside"), EncryptionType: new(profile.WiFiEncryptionTypeWPA2), Password: mdm.SecretString("behind the gate")},
 		}
 	}
-	data, err := p.Encode()
-	if err != nil {
-		return nil, err
-	}
-	return a.signer.Sign(ctx, data)
+	return a.signed(ctx, p)
 }
 
 // access stands for a system that lets devices in, as a mail server.

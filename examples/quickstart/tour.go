@@ -70,19 +70,22 @@ func (t *tour) installProfile(ctx context.Context) error {
 	p := &profile.Profile{Identifier: "com.example.restrictions", DisplayName: "Restrictions", Payloads: []profile.Payload{
 		&profile.Restrictions{AllowCamera: new(false)},
 	}}
-	data, err := p.Encode()
-	if err != nil {
-		return err
-	}
-	if data, err = t.signer.Sign(ctx, data); err != nil {
-		return err
-	}
-	e, err := t.send(ctx, t.phone, command.InstallProfile{Payload: data})
+	e, _, err := t.install(ctx, t.phone, p)
 	if err != nil {
 		return err
 	}
 	t.check("InstallProfile", t.phone, "acknowledged [com.example.restrictions]", fmt.Sprint(e.State, " ", t.phone.Profiles()))
 	return nil
+}
+
+// install sends a profile to a device and waits for its final answer. It returns the profile as it was sent, too.
+func (t *tour) install(ctx context.Context, d *mdmtest.Device, p *profile.Profile) (command.Entry, []byte, error) {
+	data, err := t.signed(ctx, p)
+	if err != nil {
+		return command.Entry{}, nil, err
+	}
+	e, err := t.send(ctx, d, command.InstallProfile{Payload: data})
+	return e, data, err
 }
 
 // encrypted sends a network together with the passcode that it asks for, readable by the phone alone.
@@ -102,14 +105,7 @@ func (t *tour) encrypted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := sealed.Encode()
-	if err != nil {
-		return err
-	}
-	if data, err = t.signer.Sign(ctx, data); err != nil {
-		return err
-	}
-	e, err := t.send(ctx, t.phone, command.InstallProfile{Payload: data})
+	e, data, err := t.install(ctx, t.phone, sealed)
 	if err != nil {
 		return err
 	}
