@@ -85,6 +85,18 @@ const (
 	EventWorkflowAside    EventType = "workflow.aside"    // a step failed too often; somebody has to look
 )
 
+// Device events: what Apple Business Manager says of the devices of an organization. They name no enrollment, only its tenant: the
+// subject is the server at Apple, in our words, and the name the serial number.
+const (
+	EventDeviceAdded    EventType = "inventory.added"    // it is on the server, for the first time or again
+	EventDeviceModified EventType = "inventory.modified" // Apple says something else of it
+	EventDeviceRemoved  EventType = "inventory.removed"  // it is not on the server any more; its management goes on
+	EventDeviceAssigned EventType = "inventory.assigned" // it has the enrollment profile that it ought to have
+	EventDeviceRefused  EventType = "inventory.refused"  // Apple does not give it that; the reason is Apple's word
+	EventServerStopped  EventType = "inventory.stopped"  // Apple refuses the server; the reason says who has to do what. It has no name
+	EventServerGoesOn   EventType = "inventory.goes-on"  // and does no longer
+)
+
 // Event tells of one change. It is written in the transaction of the change itself and delivered at least once, in
 // order of Seq within one enrollment. It holds no secrets.
 type Event struct {
