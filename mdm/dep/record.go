@@ -23,7 +23,7 @@ type Record struct {
 
 	Gone   bool      // it is not on the server any more: released, or moved to another
 	GoneAt time.Time // when we heard so
-	SeenAt time.Time // when Apple told of it last
+	SeenAt time.Time // when Apple last told something new of it
 	Round  int       // of the fetch of all that saw it last
 
 	// Want is the UUID of the profile that this device ought to have; empty: that of the server.

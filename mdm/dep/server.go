@@ -32,11 +32,21 @@ type Server struct {
 	// Profile is the UUID of the profile that each device of the server ought to have, unless its Record.Want says another.
 	// Empty: what the devices have is left alone.
 	Profile string
+	// Profiles are those that were defined or read, by their UUIDs: what a device is told is known by its profile.
+	Profiles map[string]Profile `json:",omitempty"`
 
-	Sync Sync
+	Sync  Sync
+	Judge Judge
 	// Stopped is why Apple refused the last call, until one succeeds: nil, or an error that somebody has to do something
 	// about, as that new terms are to be accepted.
 	Stopped *Problem `json:",omitempty"`
+}
+
+// Judge is how far the devices of a server were held against a new Server.Profile.
+type Judge struct {
+	Profile string // the one that they are held against
+	After   string // the serial number up to which it was done
+	Done    bool
 }
 
 // Problem is a refusal of Apple's, as it is kept.

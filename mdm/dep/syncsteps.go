@@ -1,0 +1,361 @@
+package dep
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gomdm/applemdm/mdm"
+)
+
+const (
+	maxRestarts = 3 // of a fetch in one sync, by cursors that Apple does not take
+	maxRepeats  = 5 // pages that bring nothing new
+	loopPause   = 10 * time.Minute
+	callPart    = 0.75 // of the lease, which a call to Apple may take
+)
+
+// all goes on until there is nothing more to be told.
+func (t *turn) all(ctx context.Context, server Server) error {
+	t.server = server
+	if err := t.account(ctx); err != nil {
+		return err
+	}
+	if v := &t.server.Sync; v.Phase == PhaseChange && t.now().Sub(v.FetchedAt) >= or(t.FullEvery, DefaultFullEvery) {
+		if err := t.refetch(ctx, "it is time"); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		more, err := t.step(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// call makes a call to Apple that does not outlast the lease.
+func (t *turn) call(ctx context.Context, do func(context.Context) error) error {
+	limit := time.Duration(float64(t.lease()) * callPart)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, mdm.Errorf(mdm.Unavailable, "dep.Sync", "Apple gave no answer within %v", limit))
+	defer cancel()
+	err := do(ctx)
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err
+}
+
+// account reads whom the token is for, and what may be asked for at once.
+func (t *turn) account(ctx context.Context) error {
+	var a Account
+	err := t.call(ctx, func(ctx context.Context) (err error) {
+		a, err = t.source.Account(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.keep(ctx, nil, func(v *Server, _ map[string]*Record) (Kept, error) {
+		if was := v.Account.ServerUUID; was != "" && a.ServerUUID != "" && was != a.ServerUUID {
+			return Kept{}, ErrOtherServer
+		}
+		v.Account = a
+		return Kept{}, nil
+	})
+}
+
+// keep writes to the server and its records if the sync is still this one's and where it was, and renews the lease.
+func (t *turn) keep(ctx context.Context, serials []string, do func(*Server, map[string]*Record) (Kept, error)) error {
+	var next Server
+	err := t.Store.Keep(ctx, t.progress.Server, serials, func(v *Server, known map[string]*Record) (Kept, error) {
+		at, now := &t.server.Sync, t.now()
+		if v.Sync.Holder != t.holder || v.Sync.Round != at.Round || v.Sync.Phase != at.Phase || v.Sync.Cursor != at.Cursor {
+			return Kept{}, ErrLost
+		}
+		kept, err := do(v, known)
+		if err != nil {
+			return Kept{}, err
+		}
+		v.Sync.HeldUntil = now.Add(t.lease())
+		next = *v
+		return kept, nil
+	})
+	if err == nil {
+		t.server = next
+	}
+	return err
+}
+
+// refetch begins to fetch all devices.
+func (t *turn) refetch(ctx context.Context, why string) error {
+	t.log(ctx, slog.LevelInfo, "all devices are fetched", t.progress.Server, slog.String("why", why))
+	return t.keep(ctx, nil, func(v *Server, _ map[string]*Record) (Kept, error) {
+		v.Sync.restart(t.now())
+		return Kept{}, nil
+	})
+}
+
+func (t *turn) step(ctx context.Context) (more bool, err error) {
+	if t.server.Sync.Phase == PhaseSweep {
+		return true, t.sweep(ctx)
+	}
+	page, err := t.page(ctx)
+	switch {
+	case errors.Is(err, ErrExhaustedCursor):
+		page = DevicePage{} // all was told
+	case errors.Is(err, ErrExpiredCursor), errors.Is(err, ErrInvalidCursor), errors.Is(err, ErrCursorRequired):
+		if t.restarts++; t.restarts > maxRestarts {
+			return false, err
+		}
+		return true, t.refetch(ctx, err.Error())
+	case err != nil:
+		return false, err
+	}
+	told, err := t.told(ctx, page)
+	if err != nil {
+		return false, err
+	}
+	if t.Handle != nil && len(told) > 0 {
+		if err := t.Handle(ctx, t.progress.Server, told); err != nil {
+			return false, err
+		}
+	}
+	same := page.Cursor == "" || page.Cursor == t.server.Sync.Cursor
+	if err := t.keepPage(ctx, page, told); err != nil {
+		return false, err
+	}
+	if !page.More {
+		return t.server.Sync.Phase == PhaseSweep, nil
+	}
+	if !same && len(page.Devices) > 0 {
+		t.repeats = 0
+		return true, nil
+	}
+	if t.repeats++; same || t.repeats > maxRepeats {
+		return false, &loopError{}
+	}
+	return true, nil
+}
+
+// loopError is ErrLoop, with a pause.
+type loopError struct{}
+
+func (*loopError) Error() string { return ErrLoop.Error() }
+func (*loopError) Unwrap() []error {
+	return []error{ErrLoop, &Error{Call: "sync", RetryAfter: loopPause}}
+}
+
+// page asks for the next page.
+func (t *turn) page(ctx context.Context) (page DevicePage, err error) {
+	at := &t.server.Sync
+	ask, uri := t.source.SyncDevices, "/devices/sync"
+	if at.Phase == PhaseFetch {
+		ask, uri = t.source.FetchDevices, "/server/devices"
+	}
+	err = t.call(ctx, func(ctx context.Context) (err error) {
+		page, err = ask(ctx, at.Cursor, t.pageSize(uri))
+		return err
+	})
+	return page, err
+}
+
+func (t *turn) pageSize(uri string) int {
+	size := Limits(t.server.Account.URLs).Max(http.MethodPost, uri)
+	if t.PageSize > 0 {
+		size = min(size, t.PageSize)
+	}
+	return max(size, 1)
+}
+
+// told folds a page to what is now, of each device. What Apple says in words that we do not know is looked up.
+func (t *turn) told(ctx context.Context, page DevicePage) ([]Told, error) {
+	fetch := t.server.Sync.Phase == PhaseFetch
+	var out []Told
+	var open []string // serial numbers to look up
+	place := make(map[string]int, len(page.Devices))
+	for _, d := range page.Devices {
+		if !IsSerial(d.SerialNumber) {
+			t.progress.Odd++
+			t.log(ctx, slog.LevelWarn, "a device without a serial number that can be kept", t.progress.Server)
+			continue
+		}
+		next := Told{Device: d, Gone: d.OpType == OpDeleted}
+		i, twice := place[d.SerialNumber]
+		switch {
+		case !twice:
+			place[d.SerialNumber] = len(out)
+			out = append(out, next)
+		case !d.OpDate.Before(out[i].Device.OpDate):
+			out[i] = next
+		}
+	}
+	for _, v := range out {
+		if !fetch && v.Device.OpType != OpAdded && v.Device.OpType != OpModified && !v.Gone {
+			open = append(open, v.Device.SerialNumber)
+		}
+	}
+	if len(open) == 0 {
+		return out, nil
+	}
+	details, err := t.details(ctx, open)
+	if err != nil {
+		return nil, err
+	}
+	for _, serial := range open {
+		date := out[place[serial]].Device.OpDate
+		v := details[serial]
+		v.Device.OpDate = date
+		out[place[serial]] = v
+	}
+	return out, nil
+}
+
+// details looks devices up. One that Apple gives no answer about is taken for present, as it was.
+func (t *turn) details(ctx context.Context, serials []string) (map[string]Told, error) {
+	var found map[string]Device
+	err := t.call(ctx, func(ctx context.Context) (err error) {
+		found, err = t.source.DeviceDetails(ctx, serials)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]Told, len(serials))
+	for _, serial := range serials {
+		d, ok := found[serial]
+		if !ok {
+			return nil, mdm.Errorf(mdm.Unavailable, "dep.Sync", "Apple said nothing of device %q, which it was asked about", serial)
+		}
+		d.SerialNumber = serial
+		out[serial] = Told{Device: d, Gone: d.ResponseStatus == StatusNotFound}
+	}
+	return out, nil
+}
+
+// keepPage writes what a page says, and the cursor after it.
+func (t *turn) keepPage(ctx context.Context, page DevicePage, told []Told) error {
+	serials := make([]string, len(told))
+	for i := range told {
+		serials[i] = told[i].Device.SerialNumber
+	}
+	var tally Tally
+	err := t.keep(ctx, serials, func(v *Server, known map[string]*Record) (Kept, error) {
+		now := t.now()
+		var kept Kept
+		tally = Tally{}
+		kept = fold(v, known, told, now, &tally)
+		at := &v.Sync
+		at.At = now
+		if page.Cursor != "" {
+			at.Cursor = page.Cursor
+		}
+		if !page.FetchedUntil.IsZero() {
+			at.Until = page.FetchedUntil
+		}
+		if at.Phase == PhaseFetch {
+			at.Fetched += len(told)
+			if !page.More {
+				at.Phase, at.Swept = PhaseSweep, ""
+			}
+		}
+		return kept, nil
+	})
+	if err != nil {
+		return err
+	}
+	t.show(ctx, tally)
+	return nil
+}
+
+// show counts and shows what was kept.
+func (t *turn) show(ctx context.Context, tally Tally) {
+	p := &t.progress
+	p.Told, p.Added, p.Modified, p.Removed = p.Told+tally.Told, p.Added+tally.Added, p.Modified+tally.Modified, p.Removed+tally.Removed
+	p.Pages++
+	p.Phase, p.Fetched = t.server.Sync.Phase, t.server.Sync.Fetched
+	if t.Progress != nil {
+		t.Progress(*p)
+	}
+	t.log(ctx, slog.LevelDebug, "a page of devices", p.Server, slog.String("phase", p.Phase.String()), slog.Int("devices", p.Told),
+		slog.Int("added", p.Added), slog.Int("modified", p.Modified), slog.Int("removed", p.Removed))
+}
+
+// fold tells records what Apple says, and returns those that have to be written.
+func fold(v *Server, known map[string]*Record, told []Told, now time.Time, tally *Tally) Kept {
+	var kept Kept
+	for _, m := range told {
+		r := known[m.Device.SerialNumber]
+		if r == nil {
+			r = &Record{Server: v.Key, Serial: m.Device.SerialNumber}
+		}
+		before := *r
+		tally.Told++
+		change := r.Tell(m.Device, m.Gone, now)
+		if v.Sync.Phase == PhaseFetch && !m.Gone {
+			r.Round = v.Sync.Round
+		}
+		r.Judge(v, now)
+		switch change {
+		case Added:
+			tally.Added++
+		case Modified:
+			tally.Modified++
+		case Removed:
+			tally.Removed++
+		}
+		if change != Unchanged {
+			kept.Events = append(kept.Events, r.Event(changeEvents[change], now, ""))
+		}
+		if change != Unchanged || r.Round != before.Round || r.Assignment != before.Assignment || !r.Device.OpDate.Equal(before.Device.OpDate) {
+			kept.Records = append(kept.Records, *r)
+		}
+	}
+	return kept
+}
+
+// sweep looks at devices that a fetch of all did not bring, a batch at a time, and marks those as gone that are.
+func (t *turn) sweep(ctx context.Context) error {
+	at := t.server.Sync
+	var missing []string
+	for r, err := range t.Store.Records(ctx, Query{Server: t.progress.Server, After: at.Swept, NotRound: at.Round, Limit: t.pageSize("/devices")}) {
+		if err != nil {
+			return err
+		}
+		missing = append(missing, r.Serial)
+	}
+	if len(missing) == 0 {
+		return t.keep(ctx, nil, func(v *Server, _ map[string]*Record) (Kept, error) {
+			v.Sync.Phase, v.Sync.Swept, v.Sync.FetchedAt = PhaseChange, "", t.now()
+			return Kept{}, nil
+		})
+	}
+	found, err := t.details(ctx, missing)
+	if err != nil {
+		return err
+	}
+	told := make([]Told, 0, len(found))
+	for _, serial := range missing {
+		told = append(told, found[serial])
+	}
+	if t.Handle != nil {
+		if err := t.Handle(ctx, t.progress.Server, told); err != nil {
+			return err
+		}
+	}
+	var tally Tally
+	err = t.keep(ctx, missing, func(v *Server, known map[string]*Record) (Kept, error) {
+		tally = Tally{}
+		v.Sync.Swept = missing[len(missing)-1]
+		return fold(v, known, told, t.now(), &tally), nil
+	})
+	if err == nil {
+		t.show(ctx, tally)
+	}
+	return err
+}
