@@ -3,12 +3,17 @@ package dep
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
 )
+
+// DefaultAssignEvery is how often Run of an Assigner looks for what is due.
+const DefaultAssignEvery = time.Minute
 
 // The pauses of an Assigner, by what Apple says to a device. Most double each time, up to a day.
 const (
@@ -32,6 +37,8 @@ const (
 type Profiles interface {
 	DeviceDetails(ctx context.Context, serials []string) (map[string]Device, error)
 	AssignProfile(ctx context.Context, uuid string, serials []string) (Assigned, error)
+	DefineProfile(ctx context.Context, p Profile) (uuid string, devices map[string]string, err error)
+	Profile(ctx context.Context, uuid string) (Profile, error)
 }
 
 // Assigner brings the devices of servers to the profile that they ought to have: the Record's Want, else the Server's Profile. A device
@@ -40,12 +47,26 @@ type Profiles interface {
 // Apple is asked before (those that have it are left alone, because Apple limits how often a device is assigned) and
 // after it: SUCCESS alone is not believed. Any number of processes may do this at once; they share the devices.
 type Assigner struct {
-	Store   Store              // required
-	Connect func(Key) Profiles // required
+	Store   Store                                          // required
+	Connect func(Key) Profiles                             // required
+	Servers func(context.Context) iter.Seq2[Server, error] // whose devices Run assigns; nil: those of the servers of the tenant ""
+	Every   time.Duration                                  // how often Run looks for what is due; 0: DefaultAssignEvery
 
 	Progress func(Report) // called after each batch; may be nil
 	Clock    func() time.Time
 	Logger   *slog.Logger // nil: nothing is logged
+}
+
+// Run assigns the devices of all servers, as they are due, until ctx ends, whose error it returns.
+func (a *Assigner) Run(ctx context.Context) error {
+	return rounds{store: a.Store, servers: a.Servers, every: or(a.Every, DefaultAssignEvery), now: a.now, failed: func(key Key, err error) {
+		if a.Logger != nil {
+			a.Logger.LogAttrs(ctx, slog.LevelError, "devices cannot be assigned", slog.String("server", key.String()), slog.Any("error", err))
+		}
+	}}.run(ctx, func(key Key) error {
+		_, err := a.Assign(ctx, key)
+		return err
+	})
 }
 
 // Report counts what became of devices.
@@ -62,6 +83,42 @@ func (a *Assigner) now() time.Time {
 		return time.Now()
 	}
 	return a.Clock()
+}
+
+// Define defines a profile at Apple, and remembers what it says. It gives it to no device: that is for SetProfile, and Want. Apple
+// keeps each definition as it is; a profile that is changed gets another UUID.
+func (a *Assigner) Define(ctx context.Context, key Key, p Profile) (uuid string, err error) {
+	p.Devices = nil
+	if err := p.Check(); err != nil {
+		return "", err
+	}
+	if uuid, _, err = a.Connect(key).DefineProfile(ctx, p); err != nil {
+		return "", err
+	}
+	return uuid, a.remember(ctx, key, uuid, p)
+}
+
+// Learn reads a profile from Apple that was defined elsewhere, and remembers what it says.
+func (a *Assigner) Learn(ctx context.Context, key Key, uuid string) (Profile, error) {
+	p, err := a.Connect(key).Profile(ctx, uuid)
+	if err != nil {
+		return Profile{}, err
+	}
+	p.Devices = nil
+	return p, a.remember(ctx, key, uuid, p)
+}
+
+func (a *Assigner) remember(ctx context.Context, key Key, uuid string, p Profile) error {
+	_, err := a.Store.ChangeServer(ctx, key, func(v *Server) error {
+		profiles := maps.Clone(v.Profiles)
+		if profiles == nil {
+			profiles = map[string]Profile{}
+		}
+		profiles[uuid] = p
+		v.Profiles = profiles
+		return nil
+	})
+	return err
 }
 
 // SetProfile makes a profile the one of all devices of a server that have no other Want. An empty uuid leaves devices as they are from

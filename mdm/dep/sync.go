@@ -50,9 +50,9 @@ type Source interface {
 // itself. From time to time all are fetched again; those that are missing then are looked at, too, before they count as gone.
 // A device that is gone is still managed: that only its owner ends.
 type Syncer struct {
-	Store   Store                           // required
-	Connect func(Key) Source                // required: the client of a server, the same one each time
-	Servers func() iter.Seq2[Server, error] // whom Run syncs; nil: those of the tenant ""
+	Store   Store                                          // required
+	Connect func(Key) Source                               // required: the client of a server, the same one each time
+	Servers func(context.Context) iter.Seq2[Server, error] // whom Run syncs; nil: those of the tenant ""
 
 	// Handle is told what a page changes before it is kept: an error stops the sync there, and the page comes again. It may
 	// hear of a page more than once, even of one that never is kept. Consumers of the store's events need none. Nil: nobody.
@@ -150,46 +150,15 @@ func (s *Sync) restart(now time.Time) {
 // Run syncs all servers, each when it is due, until ctx ends, whose error it returns. What fails is tried again, a little
 // later each time.
 func (s *Syncer) Run(ctx context.Context) error {
-	type wait struct {
-		at       time.Time
-		failures int
-	}
-	waits := map[Key]wait{}
-	tick := time.NewTicker(min(or(s.Every, DefaultSyncEvery), time.Minute))
-	defer tick.Stop()
-	for {
-		for server, err := range s.servers(ctx) {
-			if err != nil {
-				s.log(ctx, slog.LevelError, "servers cannot be listed", Key{}, slog.Any("error", err))
-				break
-			}
-			w, now := waits[server.Key], s.now()
-			if ctx.Err() != nil || now.Before(w.at) || server.Token.ConsumerKey == "" {
-				continue
-			}
-			if _, err := s.Sync(ctx, server.Key); err != nil {
-				w = wait{now.Add(min(30*time.Second<<min(w.failures, 10), or(s.Every, DefaultSyncEvery))), w.failures + 1}
-				if !errors.Is(err, ErrHeld) {
-					s.log(ctx, slog.LevelError, "sync", server.Key, slog.Any("error", err))
-				}
-			} else {
-				w = wait{at: now.Add(or(s.Every, DefaultSyncEvery))}
-			}
-			waits[server.Key] = w
+	return rounds{store: s.Store, servers: s.Servers, every: or(s.Every, DefaultSyncEvery), now: s.now, failed: func(key Key, err error) {
+		s.log(ctx, slog.LevelError, "devices cannot be synced", key, slog.Any("error", err))
+	}}.run(ctx, func(key Key) error {
+		_, err := s.Sync(ctx, key)
+		if errors.Is(err, ErrHeld) {
+			return nil // whoever has it does it
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
-func (s *Syncer) servers(ctx context.Context) iter.Seq2[Server, error] {
-	if s.Servers != nil {
-		return s.Servers()
-	}
-	return s.Store.Servers(ctx, "")
+		return err
+	})
 }
 
 // turn is one sync of one server.
