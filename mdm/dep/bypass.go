@@ -95,16 +95,18 @@ func (b BypassCode) Text() mdm.Secret {
 }
 
 // EscrowKey returns the hash of the code that a device is locked with, in [Client.LockActivation]: 64 hexadecimal digits,
-// empty if there is no code. It does not tell the code.
-func (b BypassCode) EscrowKey() string {
+// which do not tell the code. The error is Malformed if there is no code; another one says that this computer allows no such
+// hash (its FIPS mode does not).
+func (b BypassCode) EscrowKey() (string, error) {
+	const op = "dep.BypassCode"
 	if b.raw.IsZero() {
-		return ""
+		return "", mdm.Errorf(mdm.Malformed, op, "there is no code")
 	}
 	key, err := pbkdf2.Key(sha256.New, string(b.raw.Reveal()), make([]byte, 4), 50_000, 32)
 	if err != nil {
-		return "" // of lengths that are not ours
+		return "", mdm.Errorf(mdm.Internal, op, "%w", err)
 	}
-	return fmt.Sprintf("%X", key)
+	return fmt.Sprintf("%X", key), nil
 }
 
 // IsZero reports whether there is no code.

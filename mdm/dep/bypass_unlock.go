@@ -68,11 +68,11 @@ func (u *Unlocker) Unlock(ctx context.Context, d Unlock) error {
 	if u.UserAgent == "" {
 		req.Header.Set("User-Agent", defaultUserAgent)
 	}
-	client, err := u.client(op)
+	client, done, err := u.client(op)
 	if err != nil {
 		return err
 	}
-	defer client.CloseIdleConnections()
+	defer done()
 	const call = "POST escrowKeyUnlock"
 	resp, err := client.Do(req)
 	if err != nil {
@@ -124,22 +124,22 @@ func (u *Unlocker) url(op string, d Unlock) (string, error) {
 	return to.String(), nil
 }
 
-// client returns one that shows the certificate, and to Apple only: it follows no redirections.
-func (u *Unlocker) client(op string) (*http.Client, error) {
+// client returns one that shows the certificate, and to Apple only: it follows no redirections. done ends its connections.
+func (u *Unlocker) client(op string) (client *http.Client, done func(), err error) {
 	h := http.Client{}
 	if u.HTTP != nil {
 		h = *u.HTTP
 	}
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if h.Transport == nil {
-		h.Transport = http.DefaultTransport
+		h.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
 	}
 	transport, ok := h.Transport.(*http.Transport)
 	if !ok {
-		return &h, nil
+		return &h, func() {}, nil
 	}
 	if len(u.Certificate.Certificate) == 0 {
-		return nil, mdm.Errorf(mdm.Internal, op, "Unlocker.Certificate is required")
+		return nil, nil, mdm.Errorf(mdm.Internal, op, "Unlocker.Certificate is required")
 	}
 	transport = transport.Clone()
 	if transport.TLSClientConfig == nil {
@@ -147,5 +147,5 @@ func (u *Unlocker) client(op string) (*http.Client, error) {
 	}
 	transport.TLSClientConfig.Certificates = []tls.Certificate{u.Certificate}
 	h.Transport = transport
-	return &h, nil
+	return &h, transport.CloseIdleConnections, nil
 }

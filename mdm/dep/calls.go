@@ -3,6 +3,7 @@ package dep
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -79,7 +80,7 @@ func (c *Client) RemoveAccountDrivenProfile(ctx context.Context) error {
 }
 
 // LockActivation locks a device to the organization, so that nobody can activate it without the escrow key's bypass code:
-// see [BypassCode.EscrowKey]. Without one it is locked all the same, and Apple unlocks it. The message is shown on the device, at most
+// see [BypassCode.EscrowKey]. Without one it is locked all the same. The message is shown on the device, at most
 // 1000 characters; both may be empty. The status is [StatusSuccess], [StatusNotAccessible], [StatusOrgNotSupported],
 // [StatusDeviceNotSupported], [StatusAlreadyLocked], [StatusFailed], or a newer word.
 func (c *Client) LockActivation(ctx context.Context, serial, escrowKey, message string) (status string, err error) {
@@ -108,6 +109,9 @@ func (c *Client) LockActivation(ctx context.Context, serial, escrowKey, message 
 	}
 	if err := c.do(ctx, r, &out); err != nil {
 		return "", err
+	}
+	if out.Status == "" {
+		return "", unreadable(&r, "the answer has no status")
 	}
 	return printable(out.Status), nil
 }
@@ -145,6 +149,11 @@ func post(method, path string, in any) (request, error) {
 		return request{}, mdm.Errorf(mdm.Malformed, "dep."+method+" "+path, "%w", err)
 	}
 	return request{method: method, path: path, body: body}, nil
+}
+
+// unreadable is the error of an answer in which something is missing.
+func unreadable(r *request, what string) error {
+	return &Error{Call: r.name(), Status: http.StatusOK, Reason: ErrUnavailable, Err: errors.New(what)}
 }
 
 func badSerial(op, serial string) error {

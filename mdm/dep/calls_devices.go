@@ -3,7 +3,6 @@ package dep
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -74,8 +73,8 @@ func (c *Client) page(ctx context.Context, path, cursor string, limit int) (Devi
 		return DevicePage{}, err
 	}
 	page := DevicePage{Cursor: out.Cursor, FetchedUntil: out.FetchedUntil.time(), More: out.More.bool()}
-	if len(out.Cursor) > maxCursor || page.More && out.Cursor == "" {
-		return DevicePage{}, &Error{Call: r.name(), Status: http.StatusOK, Reason: ErrUnavailable, Err: errors.New("the answer has no cursor to go on with")}
+	if len(out.Cursor) > maxCursor || out.Cursor == "" && (page.More || out.Devices == nil) {
+		return DevicePage{}, unreadable(&r, "the answer has no cursor to go on with")
 	}
 	for _, raw := range out.Devices {
 		var d Device

@@ -37,7 +37,7 @@ func (c *Client) DefineProfile(ctx context.Context, p Profile) (uuid string, dev
 		return "", nil, err
 	}
 	if !isUUID(out.UUID) {
-		return "", nil, &Error{Call: r.name(), Status: http.StatusOK, Reason: ErrUnavailable, Err: errors.New("the answer has no profile_uuid")}
+		return "", nil, unreadable(&r, "the answer has no profile_uuid")
 	}
 	list := devicesOf{}
 	_ = json.Unmarshal(out.Devices, &list.devices) // what is not there, or odd, is no status
