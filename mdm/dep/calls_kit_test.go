@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -62,7 +63,9 @@ type service struct {
 func newService(t *testing.T, answer func(w http.ResponseWriter, a asked)) *service {
 	t.Helper()
 	s := &service{t: t, answer: answer}
-	s.server = httptest.NewTLSServer(s)
+	s.server = httptest.NewUnstartedServer(s)
+	s.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // connections that a test gives up
+	s.server.StartTLS()
 	t.Cleanup(s.server.Close)
 	s.client = &dep.Client{
 		Token: dep.StaticToken(callsToken()), BaseURL: s.server.URL, HTTP: s.server.Client(), MaxWait: -1,
