@@ -21,23 +21,23 @@ type Record struct {
 	Serial string
 	Device Device // as Apple told of it last
 
-	Gone   bool      // it is not on the server any more: released, or moved to another
-	GoneAt time.Time // when we heard so
-	SeenAt time.Time // when Apple last told something new of it
-	Round  int       // of the fetch of all that saw it last
+	Gone   bool      `json:",omitzero"` // it is not on the server any more: released, or moved to another
+	GoneAt time.Time `json:",omitzero"` // when we heard so
+	SeenAt time.Time `json:",omitzero"` // when Apple last told something new of it
+	Round  int       `json:",omitzero"` // of the fetch of all that saw it last
 
 	// Want is the UUID of the profile that this device ought to have; empty: that of the server.
-	Want       string
-	Assignment Assignment
+	Want       string     `json:",omitzero"`
+	Assignment Assignment `json:",omitzero"`
 }
 
 // Assignment is how far a device is from the profile that it ought to have.
 type Assignment struct {
-	Due     time.Time // when it is to be tried; zero: there is nothing to do
-	Tries   int       // in vain, since the last change
-	Profile string    // what was asked for last
-	Answer  string    // what Apple said to it: "SUCCESS", "NOT_ACCESSIBLE", "FAILED", "THROTTLED", or a word of ours
-	At      time.Time // when that was
+	Due     time.Time `json:",omitzero"` // when it is to be tried; zero: there is nothing to do
+	Tries   int       `json:",omitzero"` // in vain, since the last change
+	Profile string    `json:",omitzero"` // what was asked for last
+	Answer  string    `json:",omitzero"` // what Apple said to it: "SUCCESS", "NOT_ACCESSIBLE", "FAILED", "THROTTLED", or a word of ours
+	At      time.Time `json:",omitzero"` // when that was
 }
 
 // Change is what a message of Apple's changed.

@@ -126,8 +126,13 @@ func (s *Server) Secrets() (mdm.Secret, error) {
 	if len(k.Certificate) == 0 && k.Key.IsZero() && t.ConsumerKey == "" {
 		return mdm.Secret{}, nil
 	}
-	data, err := json.Marshal(serverSecrets{k.Certificate, k.Key.Reveal(), t.ConsumerKey, t.ConsumerSecret.Reveal(), t.AccessToken.Reveal(), t.AccessSecret.Reveal(), t.Expires})
-	return mdm.NewSecret(data), err
+	expires := t.Expires
+	round(&expires)
+	data, err := json.Marshal(serverSecrets{k.Certificate, k.Key.Reveal(), t.ConsumerKey, t.ConsumerSecret.Reveal(), t.AccessToken.Reveal(), t.AccessSecret.Reveal(), expires})
+	if err != nil {
+		return mdm.Secret{}, mdm.Errorf(mdm.Malformed, "dep.Server", "the secrets cannot be kept: when they expire is no time")
+	}
+	return mdm.NewSecret(data), nil
 }
 
 // SetSecrets is the way back.
