@@ -13,6 +13,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/audit"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/workflow"
@@ -60,6 +61,8 @@ type DB struct {
 	living   map[mdm.EnrollmentID]map[string]bool // of runs that are not over
 	sessions map[string]enroll.Session
 
+	servers map[dep.Key]*depServer
+
 	pushCertificates map[string]push.Certificate
 	vault            map[string]mdm.Secret
 	audit            map[string][]audit.Entry // by tenant
@@ -87,6 +90,7 @@ func New() *DB {
 		waves:            map[waveKey]*wave{},
 		consumers:        map[string]*consumer{},
 		sessions:         map[string]enroll.Session{},
+		servers:          map[dep.Key]*depServer{},
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
 		audit:            map[string][]audit.Entry{},
@@ -102,7 +106,7 @@ func New() *DB {
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
 		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db,
-		Sessions: db, Runs: db, Audit: auditLog{db}}
+		Sessions: db, Runs: db, Audit: auditLog{db}, DEP: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

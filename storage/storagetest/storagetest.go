@@ -100,6 +100,8 @@ func groups() []group {
 		{"runs", needsRuns | needsRoster | needsEvents, runCases()},
 		{"audit", needsAudit, auditCases()},
 		{"sessions", needsSessions, enrollmentSessionCases()},
+		{"dep-servers", needsDEP, depServerCases()},
+		{"dep-devices", needsDEP, depDeviceCases()},
 		{"secrets", needsEscrow, secretCases()},
 		{"vault", needsVault, vaultCases()},
 		{"identity", 0, identityCases()},
@@ -163,6 +165,7 @@ const (
 	needsRuns
 	needsSessions
 	needsAudit
+	needsDEP
 	needsDurable
 )
 
@@ -191,6 +194,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsRuns, "Runs", s.Runs != nil},
 		{needsSessions, "Sessions", s.Sessions != nil},
 		{needsAudit, "Audit", s.Audit != nil},
+		{needsDEP, "DEP", s.DEP != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

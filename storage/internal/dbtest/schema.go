@@ -15,6 +15,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/audit"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/push"
 	"github.com/gomdm/applemdm/storage"
@@ -149,6 +150,7 @@ func (s Schema) back() [][]string {
 		{"DROP TABLE mdm_sessions"},
 		{"DROP TABLE mdm_runs"},
 		{"DROP TABLE mdm_audit", "DROP TABLE mdm_audit_heads"},
+		{"DROP TABLE mdm_dep_servers", "DROP TABLE mdm_dep_devices"},
 	}
 }
 
@@ -232,7 +234,8 @@ func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 	session := enroll.Session{ID: enroll.NewSessionID("ota"), Kind: "ota", State: enroll.SessionOpen}
 	require.NoError(t, stores.Sessions.CreateEnrollmentSession(ctx, session), "what a newer version brings is there")
 	_, err = stores.Audit.Append(ctx, audit.Entry{Actor: "the test", Action: "upgraded", Reason: "to see"})
-	require.NoError(t, err, "what the newest version brings is there")
+	require.NoError(t, err, "what a newer version brings is there")
+	require.NoError(t, stores.DEP.CreateServer(ctx, dep.Server{Key: dep.Key{Name: fmt.Sprint("server-", version)}}), "what the newest version brings is there")
 	require.NoError(t, db.Close())
 }
 

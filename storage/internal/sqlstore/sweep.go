@@ -34,6 +34,9 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, r storage.Retention) (st
 	if err := db.sweepSessions(ctx, now, &done.Sessions); err != nil {
 		return done, err
 	}
+	if err := db.sweepServers(ctx, ""); err != nil {
+		return done, err
+	}
 	if err := db.sweepWaves(ctx, now, r, &done.Waves); err != nil {
 		return done, err
 	}
