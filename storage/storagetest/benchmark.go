@@ -12,8 +12,8 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 )
 
-// Benchmark measures what a server does most: idle polls, answers that get the next command, orders for many, and
-// TokenUpdates. The numbers of a good store do not depend on the history, and hardly on the depth of a queue.
+// Benchmark measures what a server does most: idle polls, answers that get the next command, orders for many, TokenUpdates
+// and pages of devices from Apple. The numbers of a good store do not depend on the history, and hardly on the depth of a queue.
 func Benchmark(b *testing.B, open Opener) {
 	for _, size := range []struct{ depth, history int }{{0, 0}, {0, 2000}, {100, 0}, {100, 2000}} {
 		variant := fmt.Sprintf("depth=%d/history=%d", size.depth, size.history)
@@ -28,6 +28,9 @@ func Benchmark(b *testing.B, open Opener) {
 		b.Run(fmt.Sprintf("steps/waiting=%d", waiting), func(b *testing.B) { benchmarkSteps(b, open, waiting) })
 	}
 	b.Run("parallel", func(b *testing.B) { benchmarkParallel(b, open) })
+	for _, what := range []string{benchNew, benchSeen, benchUnchanged} {
+		b.Run("keep/"+what, func(b *testing.B) { benchmarkKeep(b, open, what) })
+	}
 }
 
 func benchmarkWorld(b *testing.B, open Opener) *world {

@@ -37,33 +37,57 @@ func devices(ctx context.Context, r reader, query string, args ...any) (out []de
 	return out, err
 }
 
-// knownSizes are how many serial numbers a statement has room for, so that there are few of them to prepare. (MariaDB makes a
-// join of lists of 1,000.)
+// opKnown selects a record, one by one: a list of serial numbers, or a join, leaves PostgreSQL free to read all that a server has if
+// the statement was prepared when that was little. The limit keeps it a subquery for each.
+var opKnown = newOp("server= serial$", "SELECT {i}, d.body FROM mdm_dep_devices d WHERE d.server = :server AND d.serial = :serial LIMIT 1")
+
+// knownSizes are how many serial numbers a list has room for, so that there are few statements to prepare. (MariaDB makes a join of
+// lists of 1,000.)
 var knownSizes = []int{1, 10, 100, 500}
 
-// knownDevices selects records by their serial numbers, so many at most.
-func knownDevices(most int) string {
-	return selectDevices + "WHERE d.server = ? AND d.serial IN (" + marks(most) + ")"
+// knownDevices returns the calls that select records by their serial numbers.
+func knownDevices(d *Dialect, server int64, serials []string, row func(scan func(...any) error) error) (out []*Call) {
+	if d.Dollar {
+		rows := make([][]any, len(serials))
+		for i, serial := range serials {
+			rows[i] = []any{server, serial}
+		}
+		out = opKnown.calls(d, rows)
+	} else {
+		for part := range slices.Chunk(serials, knownSizes[len(knownSizes)-1]) {
+			i, _ := slices.BinarySearch(knownSizes, len(part))
+			args := append([]any{server}, list(part)...)
+			for len(args) <= knownSizes[i] {
+				args = append(args, part[0])
+			}
+			out = append(out, &Call{Text: d.text("SELECT 0, d.body FROM mdm_dep_devices d WHERE d.server = ? AND d.serial IN (" + marks(knownSizes[i]) + ")"), Args: args})
+		}
+	}
+	for _, c := range out {
+		c.Rows = row
+	}
+	return out
 }
 
 // known returns the records of those devices that are known.
 func (t *tx) known(ctx context.Context, server int64, serials []string) (map[string]*dep.Record, error) {
 	out := make(map[string]*dep.Record, len(serials))
-	for part := range slices.Chunk(serials, knownSizes[len(knownSizes)-1]) {
-		i, _ := slices.BinarySearch(knownSizes, len(part))
-		args := append([]any{server}, list(part)...)
-		for len(args) <= knownSizes[i] {
-			args = append(args, part[0])
-		}
-		found, err := devices(ctx, t, knownDevices(knownSizes[i]), args...)
-		if err != nil {
-			return nil, err
-		}
-		for i := range found {
-			out[found[i].Serial] = &found[i]
-		}
+	if len(serials) == 0 {
+		return out, nil
 	}
-	return out, nil
+	return out, t.send(ctx, false, knownDevices(t.db.dialect, server, serials, func(scan func(...any) error) error {
+		var n int64
+		var body string
+		if err := scan(&n, &body); err != nil {
+			return err
+		}
+		found := &dep.Record{}
+		if err := found.SetBody(body); err != nil {
+			return err
+		}
+		out[found.Serial] = found
+		return nil
+	})...)
 }
 
 // Keep implements dep.Store. Whoever changes the server or keeps records of it waits at its row.
@@ -127,8 +151,8 @@ func dueAt(due time.Time) int64 {
 	return due.UnixMicro()
 }
 
-// deviceRecords selects what servers have of a device.
-const deviceRecords = selectDevices + "JOIN mdm_dep_servers s ON s.id = d.server WHERE d.serial = ? AND s.tenant = ? AND s.deleted = 0"
+// deviceRecords selects what servers have of a device. The device comes first: there may be many servers.
+const deviceRecords = selectDevices + "CROSS JOIN mdm_dep_servers s WHERE d.serial = ? AND s.id = d.server AND s.tenant = ? AND s.deleted = 0"
 
 // DeviceRecords implements dep.Store.
 func (db *DB) DeviceRecords(ctx context.Context, tenant, serial string) ([]dep.Record, error) {

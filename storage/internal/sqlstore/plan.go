@@ -45,8 +45,8 @@ func Statements(d *Dialect) []*Call {
 // depStatements are those of what Apple tells of devices.
 func depStatements(d *Dialect) (out []*Call) {
 	add := func(query string, args []any) { out = append(out, &Call{Text: d.text(query), Args: numbers(args)}) }
-	for _, most := range knownSizes {
-		add(knownDevices(most), append([]any{int64(1)}, list(make([]string, most))...))
+	for _, n := range knownSizes {
+		out = append(out, knownDevices(d, 1, make([]string, n), nil)...)
 	}
 	last := dep.Record{Serial: "x", Assignment: dep.Assignment{Due: time.Unix(1, 0)}}
 	for _, q := range []dep.Query{{After: "x"}, {After: "x", Gone: true}, {NotRound: 1}, {DueBefore: time.Unix(1, 0)}} {
@@ -55,7 +55,5 @@ func depStatements(d *Dialect) (out []*Call) {
 	}
 	add(lockServer, []any{"x", "x"})
 	add(deviceRecords, []any{"x", "x"})
-	add(firstDevices, []any{int64(1), int64(10)})
-	add(countDevices, []any{int64(1), int64(notDue), int64(1)})
 	return out
 }
