@@ -1,4 +1,4 @@
-// Package mdmtest is a test kit: devices and an APNs that are not there.
+// Package mdmtest is a test kit: devices, an APNs and an Apple Business Manager that are not there.
 //
 // A [Device] does over the network what a real one does. It fetches an enrollment profile and checks its signature and
 // content, makes a key and has it certified by SCEP (or unpacks a PKCS#12), sends Authenticate and TokenUpdate, connects
@@ -18,6 +18,17 @@
 // fails as Apple's does when it is told to: a push by its [PushAnswer], a connection or the whole service by methods of
 // the APNs. What Apple takes but what may lose pushes is among its violations. [APNs.Totals] counts what became of any number
 // of pushes. A [FeedbackService] is what Apple had before to tell of dead tokens.
+//
+// An [ABM] is Apple Business Manager with its web service: organizations, servers and their tokens, up to a million devices, sessions,
+// cursors and profiles. It refuses what Apple refuses, does on demand what else Apple does ([ABMOddities]), and fails on demand
+// ([ABMFaults]).
+//
+//	abm := mdmtest.NewABM()
+//	defer abm.Close()
+//	hq := abm.Server("Headquarters")
+//	abm.AddMany(hq, 10_000)
+//	file := abm.Token(hq, certificatePEM)       // what an administrator downloads
+//	profile, ok := abm.Activate(mdmtest.ABMSerial(0)) // what a device gets from Apple when it is set up
 //
 // The package does not import testing, so that programs can be built with it, too.
 package mdmtest
