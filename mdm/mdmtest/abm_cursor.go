@@ -22,8 +22,8 @@ type abmCursor struct {
 }
 
 const (
-	abmCursorSize = 35
-	abmCursorMAC  = 13
+	abmCursorSize = 33
+	abmCursorMAC  = 12
 )
 
 // encode seals the cursor.
