@@ -22,7 +22,7 @@ const abmKept = 10_000 // violations that are remembered
 // and leaves a violation; so does what two replicas must not do, to sync one server at once. What Apple takes but what is no good
 // leaves one that begins with "unwise: ". What a script refuses leaves none. It is safe for concurrent use.
 //
-// A million devices take some 60 MB: see [ABM.AddMany]. Its administrators are the methods of the ABM itself, and so is what
+// A million devices take some 40 MB: see [ABM.AddMany]. Its administrators are the methods of the ABM itself, and so is what
 // happens to the devices. How it fails, and what else Apple does now and then, is told to [ABM.Inject], [ABM.Queue]
 // and [ABM.SetOddities].
 //

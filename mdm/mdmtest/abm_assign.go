@@ -37,10 +37,15 @@ func (a *ABM) assignTo(c *abmCall, uuid string, serials []string) abmReply {
 	}{uuid, map[string]string{}, 0}
 	for _, serial := range serials {
 		status, wait := a.change(c, serial, func(d *abmDevice) {
+			if d.profile == a.byUUID[uuid] {
+				a.totals.Needless++
+			}
 			d.profile, d.status, d.assigned, d.pushed = a.byUUID[uuid], abmAssigned, abmSeconds(c.now), 0
 			a.totals.Assigned++
 		})
-		answer.Devices[serial] = status
+		if status != "" {
+			answer.Devices[serial] = status
+		}
 		if c.version >= abmHardware && wait > 0 {
 			answer.RetryAfter = max(answer.RetryAfter, int(wait.Seconds()))
 		}
@@ -98,11 +103,14 @@ func (a *ABM) unassign(c *abmCall) abmReply {
 			statuses[serial] = abmNotAccessible
 			continue
 		}
-		statuses[serial], _ = a.change(c, serial, func(d *abmDevice) {
+		status, _ := a.change(c, serial, func(d *abmDevice) {
 			if d.profile != 0 {
 				d.profile, d.status, d.assigned, d.pushed = 0, abmRemoved, abmSeconds(c.now), 0
 			}
 		})
+		if status != "" {
+			statuses[serial] = status
+		}
 	}
 	return c.json(map[string]any{"devices": statuses})
 }

@@ -139,7 +139,7 @@ var abmModels = [...]abmModel{
 	{"Apple TV", "APPLE TV 4K WI-FI 64GB-USA", "BLACK", "tvOS", "AppleTV"},
 }
 
-// made returns what a device is that was made from its number. hardware is asked for by few, and costs.
+// madeOf returns what a device is that was made from its number. hardware is asked for by few, and costs.
 func (d *abmDevices) madeOf(id uint32, hardware bool) dep.Device {
 	m := &abmModels[int(id)%len(abmModels)]
 	v := dep.Device{SerialNumber: ABMSerial(int(id)), Model: m.model, Description: m.description, Color: m.color, OS: m.os, DeviceFamily: m.family,

@@ -19,8 +19,11 @@ type ABMFault struct {
 	// Done makes the change that was asked for, before this answer or the break. Without it a Status or Cut leaves all as it was,
 	// and the call is not looked at.
 	Done bool
-	Cut  bool // break the connection in place of an answer
+	Cut  bool // break the connection in place of an answer. (net/http repeats a GET on its own after that.)
 	Half bool // break the connection in the middle of the true answer; the change is made
+
+	// Stall sends the first half of the true answer, and then nothing until the client gives up; the change is made.
+	Stall bool
 
 	Delay time.Duration // answer later, or never if the client gives up. What was asked for is done at once, if at all
 	Size  int64         // so many bytes of spaces follow the answer
@@ -93,7 +96,7 @@ func (a *ABM) strike(call string) ABMFault {
 	fault, met := a.struckBy(call)
 	if met {
 		a.totals.Faults++
-		if fault.Cut || fault.Half {
+		if fault.Cut || fault.Half || fault.Stall {
 			a.totals.Cut++
 		}
 	}
@@ -124,7 +127,7 @@ func (a *ABM) struckBy(call string) (ABMFault, bool) {
 }
 
 // unseen reports whether the call is not looked at.
-func (f *ABMFault) unseen() bool { return !f.Done && !f.Half && (f.Cut || f.Status != 0) }
+func (f *ABMFault) unseen() bool { return !f.Done && !f.Half && !f.Stall && (f.Cut || f.Status != 0) }
 
 // over writes the fault over the true answer.
 func (f *ABMFault) over(reply abmReply, now time.Time) abmReply {

@@ -3,6 +3,7 @@ package mdmtest_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -111,6 +112,56 @@ func TestABMInjectsByARule(t *testing.T) {
 	require.Equal(t, mix, run(mdmtest.ABMFaults{Faults: mdmtest.ABMTroubles(), Rate: 0.5}), "the same seed, the same faults")
 	require.Contains(t, mix, "200")
 	require.Contains(t, mix, "5")
+}
+
+func TestABMStallsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	abm := startABM(t, mdmtest.ABMConfig{})
+	hq := abm.Server("HQ")
+	abm.AddMany(hq, 10)
+	c := newABMClient(t, abm, hq, nil)
+	c.login()
+	abm.Queue("POST "+abmFetch, mdmtest.ABMFault{Stall: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "POST", abm.URL()+abmFetch, strings.NewReader("{}"))
+	require.NoError(t, err)
+	r.Header = c.header.Clone()
+	r.Header.Set("X-ADM-Auth-Session", c.session)
+	resp, err := c.http.Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, 200, resp.StatusCode)
+	half := make([]byte, resp.ContentLength/2)
+	_, err = io.ReadFull(resp.Body, half)
+	require.NoError(t, err)
+
+	c.page(abmFetch, "", 0) // a second one, while the first is under way
+	require.Equal(t, 2, abm.Totals().AtOnce["HQ"])
+	cancel()
+	_, err = resp.Body.Read(half)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, abm.Violations())
+}
+
+func TestABMSpeaksHTTP2(t *testing.T) {
+	t.Parallel()
+	abm := startABM(t, mdmtest.ABMConfig{})
+	hq := abm.Server("HQ")
+	c := newABMClient(t, abm, hq, nil)
+	c.http.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	c.login()
+	r, err := http.NewRequest("GET", abm.URL()+"/account", nil)
+	require.NoError(t, err)
+	resp, err := c.http.Do(r)
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	require.Equal(t, 2, resp.ProtoMajor)
+	for _, f := range []mdmtest.ABMFault{{Cut: true}, {Cut: true, Done: true}, {Half: true}} {
+		abm.Queue("", f)
+		_, _, _, err := c.try("POST", abmFetch, object{}, nil)
+		require.Error(t, err)
+	}
+	c.page(abmFetch, "", 0)
 }
 
 func TestABMQuotesErrors(t *testing.T) {

@@ -111,7 +111,7 @@ func (a *ABM) serve(w http.ResponseWriter, r *http.Request) {
 	if !a.wait(r, fault.Delay) || fault.Cut {
 		panic(http.ErrAbortHandler)
 	}
-	a.write(w, fault.over(reply, a.config.Clock()), c, fault)
+	a.write(w, r, fault.over(reply, a.config.Clock()), c, fault)
 }
 
 // wait reports whether the client waits for an answer for so long.
@@ -130,7 +130,7 @@ func (a *ABM) wait(r *http.Request, d time.Duration) bool {
 	return false
 }
 
-func (a *ABM) write(w http.ResponseWriter, reply abmReply, c *abmCall, fault ABMFault) {
+func (a *ABM) write(w http.ResponseWriter, r *http.Request, reply abmReply, c *abmCall, fault ABMFault) {
 	h := w.Header()
 	h.Set("Content-Type", reply.kind)
 	if reply.retry != "" {
@@ -147,9 +147,12 @@ func (a *ABM) write(w http.ResponseWriter, reply abmReply, c *abmCall, fault ABM
 	a.mu.Unlock()
 	h.Set("Content-Length", strconv.FormatInt(int64(len(reply.body))+fault.Size, 10))
 	w.WriteHeader(reply.status)
-	if fault.Half {
+	if fault.Half || fault.Stall {
 		_, _ = w.Write(reply.body[:len(reply.body)/2])
 		_ = http.NewResponseController(w).Flush()
+		if fault.Stall {
+			a.wait(r, 1<<62)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	_, _ = w.Write(reply.body)

@@ -159,6 +159,9 @@ func (a *ABM) entryDevice(c *abmCall, e abmEntry, i int) dep.Device {
 		return d
 	}
 	d.OpType, d.OpDate = a.words[e.op.word], abmTime(e.op.at)
+	if a.odd.NoOpDate > 0 && (i+1)%a.odd.NoOpDate == 0 {
+		d.OpDate = time.Time{}
+	}
 	switch {
 	case a.odd.NoOpType > 0 && (i+1)%a.odd.NoOpType == 0:
 		d.OpType = ""

@@ -24,8 +24,8 @@ func (a *ABM) AddMany(s *ABMServer, n int) (first int) {
 }
 
 // Add gives a server devices with these serial numbers. What else is set of them is what Apple tells of them, also of
-// Extra, but for the profile and the operation; what is not set is left out. A device that some server has comes from there.
-// It panics for a device without a serial number.
+// Extra, but for the profile and the operation; what is not set is left out. Of one that [ABM.AddMany] has made only the serial number
+// counts. A device that some server has comes from there, and one that was released is back. It panics for a device without a serial number.
 func (a *ABM) Add(s *ABMServer, devices ...dep.Device) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -78,9 +78,12 @@ func (a *ABM) each(serials []string, f func(id uint32, now time.Time)) {
 }
 
 // Move gives devices to another server, without their profiles: the one tells of them as deleted, and the other as added. It panics for
-// devices that were never added; so do the others below.
+// devices that were never added, as do the others below, and for those that were released.
 func (a *ABM) Move(to *ABMServer, serials ...string) {
 	a.each(serials, func(id uint32, now time.Time) {
+		if a.devices.at(id).released {
+			panic("mdmtest: a device that was released cannot be moved")
+		}
 		a.leave(id, now)
 		to.join(a, id, now)
 	})
@@ -154,7 +157,7 @@ type abmSaid struct {
 }
 
 // Say makes Apple answer the next calls that assign or remove profiles, times for each device, with a status as "FAILED" or
-// "THROTTLED" for these, whose profiles stay as they are. It panics if times is not positive.
+// "THROTTLED" for these, whose profiles stay as they are; "" leaves them out of the answer. It panics if times is not positive.
 func (a *ABM) Say(status string, times int, serials ...string) {
 	if times <= 0 {
 		panic("mdmtest: times")

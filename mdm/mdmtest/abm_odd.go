@@ -15,8 +15,9 @@ type ABMOddities struct {
 	// Stuck has the next n pages that were asked for with a cursor come with the same cursor again, and more to follow.
 	Stuck int
 
-	NoOpType int    // every n-th operation has no type; 0: none
-	OpType   string // every third operation has this type in place of its own; "": none
+	NoOpType int    // every n-th operation of a page has no type; 0: none
+	NoOpDate int    // every n-th has no date; 0: none
+	OpType   string // every third has this type in place of its own; "": none
 
 	QuietChanges bool // changes of profiles are not told of in a sync
 }

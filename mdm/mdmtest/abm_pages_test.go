@@ -105,10 +105,12 @@ func TestABMTellsOfOddOperations(t *testing.T) {
 	require.Equal(t, "A added, B added, C added, D added, E added, F added, A reassigned, B", p.ops())
 	require.Equal(t, now.now().Add(-time.Hour), p.Devices[6].OpDate)
 
-	abm.SetOddities(mdmtest.ABMOddities{TextMore: true, NoOpType: 2, OpType: "renamed"})
+	abm.SetOddities(mdmtest.ABMOddities{TextMore: true, NoOpType: 2, NoOpDate: 5, OpType: "renamed"})
 	p = c.page(abmSync, cursor, 5)
 	require.Equal(t, "true", p.More)
 	require.Equal(t, "A added, B, C renamed, D, E added", p.ops())
+	require.False(t, p.Devices[3].OpDate.IsZero())
+	require.True(t, p.Devices[4].OpDate.IsZero())
 	abm.SetOddities(mdmtest.ABMOddities{Twice: 2, Overlap: 1})
 	p = c.page(abmSync, cursor, 4)
 	require.Equal(t, "A added, A added, B added, C added", p.ops())

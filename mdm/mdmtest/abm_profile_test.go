@@ -82,6 +82,7 @@ func TestABMProfileGoesToADevice(t *testing.T) {
 	require.Empty(t, device("B").ProfileUUID, "a device that moves has no profile")
 	require.Empty(t, abm.Violations())
 	require.Equal(t, 5, abm.Totals().Assigned)
+	require.Equal(t, 2, abm.Totals().Needless, "POST after PUT")
 
 	other := newABMClient(t, abm, branch, now.now)
 	other.login()
@@ -179,6 +180,8 @@ func TestABMScriptsWhatDevicesAreAnswered(t *testing.T) {
 	require.Equal(t, "FAILED", assign("8").Devices["A"])
 	now.add(10 * time.Minute)
 	require.Equal(t, map[string]string{"A": "SUCCESS", "B": "SUCCESS", "C": "SUCCESS"}, assign("10").Devices)
+	abm.Say("", 1, "A", "B")
+	require.Equal(t, map[string]string{"C": "THROTTLED"}, assign("10").Devices)
 	abm.Say("SUCCESS", 1, "A")
 	abm.SetOddities(mdmtest.ABMOddities{QuietChanges: true})
 	_, cursor := c.all(abmFetch, "", 0)

@@ -56,6 +56,7 @@ func TestABMTokenIsWhatApplesIs(t *testing.T) {
 	var token mdmtest.ABMToken
 	require.NoError(t, json.Unmarshal([]byte(strings.ReplaceAll(text, "\r\n", "")), &token))
 	require.Equal(t, abm.Credentials(hq), token)
+	require.Equal(t, token.AccessSecret, string(token.Token().AccessSecret.Reveal()))
 	require.Equal(t, now.now().AddDate(1, 0, 0), token.Expires)
 
 	c := newABMClient(t, abm, hq, now.now)

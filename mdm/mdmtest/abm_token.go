@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gomdm/applemdm/internal/cms"
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 )
 
 // ABMToken is what is in a server token, as Apple writes it.
@@ -19,6 +21,12 @@ type ABMToken struct {
 	AccessToken    string    `json:"access_token"`
 	AccessSecret   string    `json:"access_secret"`
 	Expires        time.Time `json:"access_token_expiry"`
+}
+
+// Token returns what is in the token as package dep has it.
+func (t ABMToken) Token() dep.Token {
+	return dep.Token{ConsumerKey: t.ConsumerKey, ConsumerSecret: mdm.NewSecret([]byte(t.ConsumerSecret)), AccessToken: mdm.NewSecret([]byte(t.AccessToken)),
+		AccessSecret: mdm.NewSecret([]byte(t.AccessSecret)), Expires: t.Expires}
 }
 
 // Token is a download of the server's token: a new one, good for a year, encrypted to a certificate that is uploaded, in PEM, with

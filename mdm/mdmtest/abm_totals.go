@@ -10,6 +10,7 @@ type ABMTotals struct {
 	Cut      int            // of them, those whose connection was cut
 	Sessions int            // that were asked for and begun
 	Assigned int            // devices that were given a profile, each time
+	Needless int            // of them, those that had it already
 	AtOnce   map[string]int // the most calls for pages of devices under way at once, by server: 1 if nobody overlapped
 }
 

@@ -78,3 +78,25 @@ func ExampleDevice() {
 	// poll: <nil>
 	// answered SecurityInfo
 }
+
+// Apple Business Manager, as administrators and devices see it; servers ask it over HTTPS, at its URL.
+func ExampleABM() {
+	abm := mdmtest.NewABM()
+	defer abm.Close()
+	hq, branch := abm.Server("Headquarters"), abm.Server("Branch")
+	first := abm.AddMany(hq, 10_000)
+	abm.Move(branch, mdmtest.ABMSerial(first), mdmtest.ABMSerial(first+1))
+	fmt.Println("devices:", abm.Count(hq), abm.Count(branch))
+
+	// From now on one call of ten fails, and devices are told of twice.
+	abm.Inject(mdmtest.ABMFaults{Faults: mdmtest.ABMTroubles(), Rate: 0.1})
+	abm.SetOddities(mdmtest.ABMOddities{Twice: 7, Overlap: 5, TextMore: true})
+
+	_, managed := abm.Activate(mdmtest.ABMSerial(first))
+	fmt.Println("set up with a profile:", managed)
+	fmt.Println("violations:", len(abm.Violations()))
+	// Output:
+	// devices: 9998 2
+	// set up with a profile: false
+	// violations: 0
+}
