@@ -68,7 +68,10 @@ type ABM struct {
 // ABMConfig sets up an ABM. The zero value is what [NewABM] uses.
 type ABMConfig struct {
 	Clock func() time.Time // nil: time.Now
-	Seed  uint64           // of what is random: faults and oddities
+	// SignClock is what the timestamps in requests for a session are compared with; nil: time.Now, whatever Clock is, because those who
+	// sign take the time of their computer.
+	SignClock func() time.Time
+	Seed      uint64 // of what is random: faults and oddities
 
 	SessionFor time.Duration // that a session lasts; 0: an hour
 	CursorFor  time.Duration // that a cursor is good; 0: 7 days, as Apple
@@ -125,6 +128,9 @@ func (c ABMConfig) withDefaults() ABMConfig {
 	def(&c.Skew, 5*time.Minute)
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.SignClock == nil {
+		c.SignClock = time.Now
 	}
 	if c.MaxLimit <= 0 {
 		c.MaxLimit = 1000

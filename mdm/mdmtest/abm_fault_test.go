@@ -21,7 +21,7 @@ import (
 func TestABMFailsAsItIsTold(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq := abm.Server("HQ")
 	c := newABMClient(t, abm, hq, now.now)
 	c.login()

@@ -150,15 +150,15 @@ func (a *ABM) authorize(c *abmCall, o abmOAuth) (s *ABMServer, wrong string, exc
 		return nil, "the signature is wrong", false
 	}
 	seconds, _ := strconv.ParseInt(o["oauth_timestamp"], 10, 64) // checked before
-	at := time.Unix(seconds, 0)
-	if d := c.now.Sub(at); d > a.config.Skew || d < -a.config.Skew {
+	at, now := time.Unix(seconds, 0), a.config.SignClock().Truncate(time.Second)
+	if d := now.Sub(at); d > a.config.Skew || d < -a.config.Skew {
 		return nil, fmt.Sprintf("the timestamp is %v off", d), false
 	}
 	for nonce, used := range a.nonces {
 		if len(a.nonces) < abmKept {
 			break
 		}
-		if c.now.Sub(used) > 2*a.config.Skew {
+		if now.Sub(used) > 2*a.config.Skew {
 			delete(a.nonces, nonce)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func TestABMFetchesAndSyncs(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq, branch := abm.Server("HQ"), abm.Server("Branch")
 	c := newABMClient(t, abm, hq, now.now)
 	abm.AddMany(hq, 250)
@@ -59,7 +59,7 @@ func TestABMFetchesAndSyncs(t *testing.T) {
 func TestABMCursorsAreOfAServerAndAKind(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq := abm.Server("HQ")
 	abm.AddMany(hq, 3)
 	c, other := newABMClient(t, abm, hq, now.now), newABMClient(t, abm, abm.Server("Branch"), now.now)
@@ -94,7 +94,7 @@ func TestABMCursorsAreOfAServerAndAKind(t *testing.T) {
 func TestABMTellsOfOddOperations(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq := abm.Server("HQ")
 	c := newABMClient(t, abm, hq, now.now)
 	_, cursor := c.all(abmFetch, "", 0)
@@ -219,7 +219,7 @@ func TestABMFindsTwoWhoSyncAtOnce(t *testing.T) {
 func TestABMDeviceTellsByVersion(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq := abm.Server("HQ")
 	abm.AddMany(hq, 8)
 	deadline := now.now().AddDate(0, 1, 0)

@@ -24,7 +24,7 @@ type assigned struct {
 func TestABMProfileGoesToADevice(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq, branch := abm.Server("HQ"), abm.Server("Branch")
 	c := newABMClient(t, abm, hq, now.now)
 	abm.AddSerials(hq, "A", "B")
@@ -147,7 +147,7 @@ func TestABMRefusesProfilesThatAreWrong(t *testing.T) {
 func TestABMScriptsWhatDevicesAreAnswered(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, AssignBy: "POST", NotFound: 400, Cooldown: 10 * time.Minute})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now, AssignBy: "POST", NotFound: 400, Cooldown: 10 * time.Minute})
 	hq := abm.Server("HQ")
 	c := newABMClient(t, abm, hq, now.now)
 	abm.AddSerials(hq, "A", "B", "C")
@@ -196,7 +196,7 @@ func TestABMScriptsWhatDevicesAreAnswered(t *testing.T) {
 func TestABMOtherCalls(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq := abm.Server("HQ")
 	c := newABMClient(t, abm, hq, now.now)
 	abm.AddMany(hq, 4)

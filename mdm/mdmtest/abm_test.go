@@ -29,7 +29,7 @@ import (
 func TestABMTokenIsWhatApplesIs(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq := abm.Server("HQ")
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestABMTokenIsWhatApplesIs(t *testing.T) {
 func TestABMRefusesWhatOAuthRefuses(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now})
 	hq := abm.Server("HQ")
 	c := newABMClient(t, abm, hq, now.now)
 	ask := func(authorization string) (int, string) {
@@ -147,7 +147,7 @@ func TestABMRefusesWhatOAuthRefuses(t *testing.T) {
 func TestABMSessionsEndAndRotate(t *testing.T) {
 	t.Parallel()
 	now := newABMNow()
-	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SessionFor: time.Minute})
+	abm := startABM(t, mdmtest.ABMConfig{Clock: now.now, SignClock: now.now, SessionFor: time.Minute})
 	hq := abm.Server("HQ")
 	c := newABMClient(t, abm, hq, now.now)
 	c.call("GET", "/account", nil, nil)
