@@ -28,9 +28,6 @@ var ErrLost = errors.New("dep: the sync is somebody else's now")
 // ErrLoop is the error of a sync that Apple sends in circles. What was told is kept.
 var ErrLoop = errors.New("dep: Apple gives the same cursor again and again")
 
-// ErrOtherServer is the error of a token that is for another server, or another organization, than the one before.
-var ErrOtherServer = errors.New("dep: the token is for another server at Apple")
-
 // Source is what a Syncer asks of Apple. A *Client is one.
 type Source interface {
 	Account(ctx context.Context) (Account, error)

@@ -62,7 +62,7 @@ func (t *turn) account(ctx context.Context) error {
 		return err
 	}
 	return t.keep(ctx, nil, func(v *Server, _ map[string]*Record) (Kept, error) {
-		if was := v.Account.ServerUUID; was != "" && a.ServerUUID != "" && was != a.ServerUUID {
+		if was := v.Account.ServerUUID; was != "" && a.ServerUUID != "" && was != a.ServerUUID { // Import would have noticed another consumer key
 			return Kept{}, ErrOtherServer
 		}
 		v.Account = a
@@ -238,39 +238,55 @@ func (t *turn) details(ctx context.Context, serials []string) (map[string]Told, 
 	return out, nil
 }
 
-// keepPage writes what a page says, and the cursor after it.
+// keepPage writes what a page says, and the cursor after it. Of a page with more devices than were asked for the cursor comes with
+// the last of them.
 func (t *turn) keepPage(ctx context.Context, page DevicePage, told []Told) error {
+	for len(told) > MaxBatch {
+		if err := t.keepTold(ctx, told[:MaxBatch], nil); err != nil {
+			return err
+		}
+		told = told[MaxBatch:]
+	}
+	return t.keepTold(ctx, told, &page)
+}
+
+// keepTold writes what Apple says of devices, and if page is not nil how far the sync is after it.
+func (t *turn) keepTold(ctx context.Context, told []Told, page *DevicePage) error {
 	serials := make([]string, len(told))
 	for i := range told {
 		serials[i] = told[i].Device.SerialNumber
 	}
 	var tally Tally
 	err := t.keep(ctx, serials, func(v *Server, known map[string]*Record) (Kept, error) {
-		now := t.now()
-		var kept Kept
 		tally = Tally{}
-		kept = fold(v, known, told, now, &tally)
-		at := &v.Sync
-		at.At = now
-		if page.Cursor != "" {
-			at.Cursor = page.Cursor
+		now := t.now()
+		kept := fold(v, known, told, now, &tally)
+		if v.Sync.Phase == PhaseFetch {
+			v.Sync.Fetched += len(told)
 		}
-		if !page.FetchedUntil.IsZero() {
-			at.Until = page.FetchedUntil
-		}
-		if at.Phase == PhaseFetch {
-			at.Fetched += len(told)
-			if !page.More {
-				at.Phase, at.Swept = PhaseSweep, ""
-			}
+		if page != nil {
+			v.Sync.turn(*page, now)
 		}
 		return kept, nil
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		t.show(ctx, tally)
 	}
-	t.show(ctx, tally)
-	return nil
+	return err
+}
+
+// turn is how far the sync is after a page.
+func (s *Sync) turn(page DevicePage, now time.Time) {
+	s.At = now
+	if page.Cursor != "" {
+		s.Cursor = page.Cursor
+	}
+	if !page.FetchedUntil.IsZero() {
+		s.Until = page.FetchedUntil
+	}
+	if s.Phase == PhaseFetch && !page.More {
+		s.Phase, s.Swept = PhaseSweep, ""
+	}
 }
 
 // show counts and shows what was kept.
