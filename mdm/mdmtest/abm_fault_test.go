@@ -96,7 +96,7 @@ func TestABMInjectsByARule(t *testing.T) {
 		abm.Inject(f)
 		var said []string
 		for range 12 {
-			status, _, _, err := c.try("GET", "/account", nil, nil)
+			status, _, _, err := c.try("POST", abmFetch, object{}, nil) // net/http does not repeat it by itself
 			if err != nil {
 				status = -1
 			}
