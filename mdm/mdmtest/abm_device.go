@@ -266,11 +266,10 @@ func ABMFingerprint(serial, profileUUID string) uint64 {
 	return h.Sum64()
 }
 
-// join puts a device at the end of a server's, and tells of it.
+// join puts a device that no server has at the end of a server's, and tells of it.
 func (s *ABMServer) join(a *ABM, id uint32, now time.Time) {
 	d := a.devices.at(id)
 	d.server, d.released, d.given, d.place = s.number, false, abmSeconds(now), uint32(len(s.members))
-	d.status, d.profile, d.assigned, d.pushed = abmEmpty, 0, 0, 0
 	s.members = append(s.members, id)
 	s.count++
 	s.log(id, abmAdded, now)

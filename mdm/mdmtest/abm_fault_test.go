@@ -60,6 +60,7 @@ func TestABMFailsAsItIsTold(t *testing.T) {
 	require.Equal(t, 7, totals.Calls[call])
 	require.Equal(t, 7, totals.Faults)
 	require.Equal(t, 3, totals.Cut)
+	require.Equal(t, map[int]int{200: 3, 429: 1, 500: 1, 503: 1}, totals.ByStatus)
 	require.Empty(t, abm.Violations())
 }
 

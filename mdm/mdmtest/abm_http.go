@@ -140,7 +140,9 @@ func (a *ABM) write(w http.ResponseWriter, r *http.Request, reply abmReply, c *a
 		h.Set(abmSessionHeader, c.rotated)
 	}
 	a.mu.Lock()
-	a.totals.ByStatus[reply.status]++
+	if !fault.Half && !fault.Stall {
+		a.totals.ByStatus[reply.status]++
+	}
 	if a.odd.QuoteErrors && reply.status >= http.StatusBadRequest && fault.Status == 0 {
 		reply.body = []byte(" \"" + string(reply.body) + "\" \r\n")
 	}
