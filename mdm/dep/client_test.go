@@ -175,6 +175,44 @@ func TestOvertakenAnswers(t *testing.T) {
 	assert.Equal(t, 1, s.logins)
 }
 
+// TestEchoedSession: an answer that repeats the session of its own request does not bring that back.
+func TestEchoedSession(t *testing.T) {
+	arrived := make(chan string, 2)
+	release := map[string]chan struct{}{"FIRST": make(chan struct{}), "SECOND": make(chan struct{})}
+	var s *service
+	s = newService(t, func(w http.ResponseWriter, a asked) {
+		serial := a.Query.Get("device")
+		if wait, ok := release[serial]; ok {
+			arrived <- serial
+			<-wait
+			w.Header().Set("X-ADM-Auth-Session", a.Session)
+		}
+		if serial == "FIRST" {
+			s.mu.Lock()
+			s.session = "new"
+			s.mu.Unlock()
+			w.Header().Set("X-ADM-Auth-Session", "new")
+		}
+		_, _ = io.WriteString(w, "{}")
+	})
+	done := make(chan error, 2)
+	for _, serial := range []string{"FIRST", "SECOND"} {
+		go func() {
+			_, err := s.client.Replacement(t.Context(), serial)
+			done <- err
+		}()
+		assert.Equal(t, serial, <-arrived)
+	}
+	for _, serial := range []string{"FIRST", "SECOND"} {
+		close(release[serial])
+		require.NoError(t, <-done)
+	}
+	_, err := s.client.Replacement(t.Context(), "THIRD")
+	require.NoError(t, err)
+	assert.Equal(t, "new", s.last().Session)
+	assert.Equal(t, 1, s.logins)
+}
+
 func TestOneRenewalAtATime(t *testing.T) {
 	s := newService(t, nil)
 	for round := 1; round <= 3; round++ {

@@ -142,20 +142,17 @@ func decodeBody(encoding string, body []byte) ([]byte, error) {
 	return nil, fmt.Errorf("it has the transfer encoding %q", printable(encoding))
 }
 
-func dropBreaks(b []byte) []byte {
-	return bytes.Map(func(r rune) rune {
-		if r == '\r' || r == '\n' {
-			return -1
-		}
-		return r
-	}, b)
-}
+func dropBreaks(b []byte) []byte { return drop(b, "\r\n") }
 
-func dropSpace(b []byte) []byte {
-	return bytes.Map(func(r rune) rune {
-		if r == '\r' || r == '\n' || r == ' ' || r == '\t' {
-			return -1
+func dropSpace(b []byte) []byte { return drop(b, "\r\n \t") }
+
+// drop leaves out these bytes.
+func drop(b []byte, these string) []byte {
+	out := make([]byte, 0, len(b))
+	for _, c := range b {
+		if strings.IndexByte(these, c) < 0 {
+			out = append(out, c)
 		}
-		return r
-	}, b)
+	}
+	return out
 }
