@@ -148,6 +148,17 @@ func TestKilledAudit(t *testing.T) {
 	dbtest.KilledAudit(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
 }
 
+func TestKilledKeep(t *testing.T) {
+	x := newDatabases(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledKeep(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
+}
+
+func TestKeepBudget(t *testing.T) {
+	db := newDatabases(t).open(t, t.Name())
+	dbtest.KeepBudget(t, db.Stores(), db.Statements, 6, 5, 4)
+}
+
 func (x *databases) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

@@ -165,6 +165,17 @@ func TestKilledAudit(t *testing.T) {
 	dbtest.KilledAudit(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
 }
 
+func TestKilledKeep(t *testing.T) {
+	x := newSchemas(t)
+	x.sealer = dbtest.Sealer()
+	dbtest.KilledKeep(t, x.of(t, t.Name()), x.open(t, t.Name()).Stores())
+}
+
+func TestKeepBudget(t *testing.T) {
+	db := newSchemas(t).open(t, t.Name())
+	dbtest.KeepBudget(t, db.Stores(), db.Statements, 5, 4, 3)
+}
+
 func (x *schemas) schema(t testing.TB) dbtest.Schema {
 	dsn := x.of(t, t.Name())
 	return dbtest.Schema{

@@ -18,6 +18,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/scep"
@@ -91,6 +92,14 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 		Raw: []byte("PLAIN-aside"), At: time.Now()}, admit)
 	require.NoError(t, err)
 	require.NoError(t, stores.Vault.PutSecret(ctx, "ca", mdm.SecretString("PLAIN-vault")))
+	server := dep.Server{Key: dep.Key{Name: "a"}, KeyPair: dep.KeyPair{Key: mdm.SecretString("PLAIN-key")}, Token: dep.Token{ConsumerKey: "CK",
+		ConsumerSecret: mdm.SecretString("PLAIN-consumer"), AccessToken: mdm.SecretString("PLAIN-access"), AccessSecret: mdm.SecretString("PLAIN-secret")}}
+	require.NoError(t, stores.DEP.CreateServer(ctx, server))
+	_, err = stores.DEP.ChangeServer(ctx, server.Key, func(s *dep.Server) error {
+		s.Token.AccessToken = mdm.SecretString("PLAIN-changed")
+		return nil
+	})
+	require.NoError(t, err)
 	cert, err := mdmtest.NewPushCertificate("com.apple.mgmt.x")
 	require.NoError(t, err)
 	require.NoError(t, stores.PushCertificates.SavePushCertificate(ctx, cert))
@@ -318,6 +327,17 @@ func TestChaos(t *testing.T) {
 func TestKilledAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mdm.db")
 	dbtest.KilledAudit(t, path, open(t, path).Stores())
+}
+
+func TestKilledKeep(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mdm.db")
+	dbtest.KilledKeep(t, path, open(t, path).Stores())
+}
+
+// In the process a statement costs little, and each row has its own.
+func TestKeepBudget(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "mdm.db"))
+	dbtest.KeepBudget(t, db.Stores(), db.Statements, 4+2*dep.MaxBatch, 4+dep.MaxBatch, 4)
 }
 
 func schemaOf(t *testing.T) dbtest.Schema {

@@ -53,6 +53,8 @@ func Main(m *testing.M, open func(dsn string) (storage.Stores, error)) {
 			err = workOnRuns(stores)
 		case "audit":
 			err = workOnAudit(stores)
+		case "devices":
+			err = workOnDevices(stores)
 		default:
 			err = work(stores)
 		}
