@@ -43,6 +43,8 @@ type Service struct {
 	Tokens map[string]TokenSource
 	// Returns answers ReturnToService. Nil: the device is not to return to service.
 	Returns ReturnSource
+
+	Clock func() time.Time // dates what no request dates; nil: time.Now
 }
 
 // Declarative answers the messages of declarative management.
@@ -145,32 +147,5 @@ func (s *Service) checkOut(r *Request) func(*Situation) (Plan, error) {
 			return Plan{}, nil // an earlier profile was removed; a newer enrollment lives
 		}
 		return ended(now, r.At, "CheckOut", mdm.EventCheckedOut), nil
-	}
-}
-
-// End ends the management of a device and its users. From now on it is told to remove its profile whenever it connects.
-// The device itself is not asked; to have the profile removed at once, send RemoveProfile first. It returns a NotFound
-// error for a device that is not known, and does nothing for one that ended already.
-func (s *Service) End(ctx context.Context, id mdm.EnrollmentID, reason string) error {
-	at := time.Now()
-	return s.Store.Update(ctx, Key{ID: id.DeviceID()}, func(now *Situation) (Plan, error) {
-		if now.Device == nil {
-			return Plan{}, &mdm.Error{Code: mdm.NotFound, Op: "checkin.End", Enrollment: id}
-		}
-		if now.Device.State == mdm.Ended {
-			return Plan{}, nil
-		}
-		return ended(now, at, reason, mdm.EventEnded), nil
-	})
-}
-
-func ended(now *Situation, at time.Time, reason string, event mdm.EventType) Plan {
-	device := *now.Device
-	device.State, device.EndedAt, device.EndReason = mdm.Ended, at, reason
-	device.PushToken, device.PushMagic, device.AwaitingConfiguration = nil, "", false
-	return Plan{
-		Enrollments: []mdm.Enrollment{device},
-		End:         true,
-		Events:      []mdm.Event{{Type: event, At: at, Enrollment: device.ID, Generation: device.Generation, Reason: reason}},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -290,11 +291,15 @@ func TestCheckOutOfAnEarlierProfileEndsNothing(t *testing.T) {
 func TestEnd(t *testing.T) {
 	k := newKit(t)
 	cert := k.enrolled()
-	require.NoError(t, k.service.End(context.Background(), anna, "retired"))
+	k.service.Clock = func() time.Time { return start.Add(time.Hour) }
+	require.NoError(t, k.service.End(context.Background(), phone, 2, "another generation"))
+	assert.Equal(t, mdm.Enrolled, k.rows[phone].State)
+	require.NoError(t, k.service.End(context.Background(), anna, 1, "retired"))
+	assert.Equal(t, start.Add(time.Hour), k.rows[phone].EndedAt)
 	assert.Equal(t, "retired", k.rows[phone].EndReason)
-	require.NoError(t, k.service.End(context.Background(), phone, "again"))
+	require.NoError(t, k.service.End(context.Background(), phone, 0, "again"))
 	assert.Equal(t, "retired", k.rows[phone].EndReason)
-	assert.Equal(t, mdm.NotFound, mdm.CodeOf(k.service.End(context.Background(), mdm.EnrollmentID{Device: "unknown"}, "")))
+	assert.Equal(t, mdm.NotFound, mdm.CodeOf(k.service.End(context.Background(), mdm.EnrollmentID{Device: "unknown"}, 0, "")))
 	_, _, err := k.say(phone, cert, &checkin.GetBootstrapToken{})
 	assert.Equal(t, mdm.Unmanaged, mdm.CodeOf(err))
 	var e *mdm.Error

@@ -26,6 +26,7 @@ const (
 	EventCertificateIssued  EventType = "identity.issued"   // a client certificate was issued
 	EventCertificateBound   EventType = "identity.bound"    // a certificate became the identity of a device
 	EventCertificateRetired EventType = "identity.retired"  // a certificate was replaced
+	EventCertificateRevoked EventType = "identity.revoked"  // it was of an enrollment that ended
 	EventConflict           EventType = "identity.conflict" // a certificate spoke for a device that is not its own
 )
 

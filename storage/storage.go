@@ -33,6 +33,7 @@ type Stores struct {
 	Roster           checkin.Roster
 	Identity         identity.Resolver
 	Deny             identity.DenyList
+	Inventory        identity.Inventory
 	SCEP             scep.Store
 	Push             push.Store
 	PushCertificates push.CertificateStore

@@ -302,7 +302,7 @@ func (a *app) end(ctx context.Context, r *http.Request) (any, error) {
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
-	return map[string]string{}, a.mdm.Checkin().End(ctx, req.Device.DeviceID(), "ended in the console")
+	return map[string]string{}, a.mdm.Checkin().End(ctx, req.Device.DeviceID(), 0, "ended in the console")
 }
 
 func readJSON(r *http.Request, v any) error {

@@ -44,7 +44,7 @@ type Config struct {
 	OwnsTopic func(ctx context.Context, tenant, topic string) bool
 
 	// End ends the management of an enrollment, as checkin.Service.End does. Nil: not offered.
-	End func(ctx context.Context, id mdm.EnrollmentID, reason string) error
+	End func(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, reason string) error
 
 	Expiry Calendar // of the credentials that expire; nil: not offered
 

@@ -238,7 +238,11 @@ func TestOrdersThatAreRefused(t *testing.T) {
 func TestEndAndEvents(t *testing.T) {
 	ended := map[mdm.EnrollmentID]string{}
 	k := newKit(t, func(c *Config) {
-		c.End = func(_ context.Context, id mdm.EnrollmentID, reason string) error { ended[id] = reason; return nil }
+		c.End = func(_ context.Context, id mdm.EnrollmentID, g mdm.Generation, reason string) error {
+			assert.Zero(t, g, "whatever is there")
+			ended[id] = reason
+			return nil
+		}
 	})
 	k.enroll(mdm.EnrollmentID{Device: "A"})
 	k.do(200, "POST", "/v1/enrollments/A/end?reason=lost", "")
@@ -303,7 +307,7 @@ func TestDescription(t *testing.T) {
 	k := newKit(t)
 	stores := k.stores
 	stores.FanOuts = fanOuts{}
-	a := &api{cfg: Config{Stores: stores, Expiry: &expiry.Calendar{}, Workflows: &workflow.Engine{}, End: func(context.Context, mdm.EnrollmentID, string) error { return nil }}}
+	a := &api{cfg: Config{Stores: stores, Expiry: &expiry.Calendar{}, Workflows: &workflow.Engine{}, End: func(context.Context, mdm.EnrollmentID, mdm.Generation, string) error { return nil }}}
 	for pattern := range a.table() {
 		served = append(served, pattern)
 	}

@@ -172,7 +172,7 @@ func (a *api) end(c *call) (any, error) {
 	if reason == "" {
 		reason = "ended by the operator"
 	}
-	if err := a.cfg.End(c.Context(), id, reason); err != nil {
+	if err := a.cfg.End(c.Context(), id, 0, reason); err != nil {
 		return nil, err
 	}
 	return a.shown(c)

@@ -64,6 +64,13 @@ type Resolver interface {
 	Resolve(ctx context.Context, tenant string, fp mdm.Fingerprint) (mdm.EnrollmentID, error)
 }
 
+// Inventory lists the certificates of devices.
+type Inventory interface {
+	// Certificates returns the records of all certificates that are bound to a device or were issued for it, whatever became of
+	// them, in the order of their fingerprints; none if there are none. A user channel means its device.
+	Certificates(ctx context.Context, id mdm.EnrollmentID) ([]mdm.Certificate, error)
+}
+
 // DenyList keeps devices and certificates out. A denied caller is answered Forbidden: it stays enrolled, but gets
 // nothing. It is checked in the same transaction as everything else about a request.
 type DenyList interface {

@@ -360,7 +360,7 @@ func TestCheckOutThenRestoreIsRefused(t *testing.T) {
 func TestEndedByTheOperator(t *testing.T) {
 	w := newWorld(t, nil)
 	d := w.enrolled(mdmtest.Config{})
-	require.NoError(t, w.mdm.Checkin().End(t.Context(), id(d), "retired"))
+	require.NoError(t, w.mdm.Checkin().End(t.Context(), id(d), 0, "retired"))
 	var refused *mdmtest.StatusError
 	require.ErrorAs(t, d.Poll(t.Context()), &refused)
 	assert.True(t, refused.Unenrolls())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/schema"
 	"github.com/gomdm/applemdm/mdm/workflow"
 )
@@ -25,13 +26,24 @@ type Ending struct {
 
 	// Profile returns the PayloadIdentifier of the MDM profile. Required.
 	Profile func(*mdm.Enrollment) string
-	// End ends an enrollment: the End of checkin.Service. Required.
-	End func(ctx context.Context, id mdm.EnrollmentID, reason string) error
+	// End ends a generation of an enrollment: the End of checkin.Service. Required.
+	End func(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, reason string) error
+
+	// Inventory and Revoke, the Revoke of checkin.Service, are how the certificates of the enrollment are revoked once it has ended;
+	// not before, because the device proves with them who is told to remove its profile, and is told so after that, too. What a later
+	// enrollment goes on with is left to it. A device whose certificate is revoked is not let in again out of a backup
+	// (checkin.Service: Readopt). Nil: none are revoked.
+	Inventory identity.Inventory
+	Revoke    func(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, fp mdm.Fingerprint, reason string) (bool, error)
+	// Deny, if not nil, gets them besides, if the device has checked out. A denied one is refused as a stranger's: a device that has
+	// its profile back, as from a backup, would not be told to remove it. So it is for where the list is used outside of the protocol.
+	Deny identity.DenyList
 
 	// Access is closed when the ending begins, as far as it answers then, and again at the end, until it does. Nil: there is none.
 	Access Access
-	// CleanUp is called once the enrollment has ended, as to revoke the certificate of the device at its CA. Do not put a device on
-	// the deny list that did not check out: it would be refused as a stranger, and not be told to remove its profile.
+	// CleanUp is called once the enrollment has ended and its certificates are revoked, as to put these on the list of their CA. Do
+	// not put a device on the deny list that did not check out: it would be refused as a stranger, and not be told to remove its
+	// profile.
 	CleanUp func(context.Context, Ended) error
 
 	Wait  time.Duration // for the device, until it is ended all the same; 0: 7 days
@@ -45,6 +57,7 @@ type Ended struct {
 	CheckedOut bool            // the device said that its profile is gone
 	Actor      string
 	Reason     string
+	Revoked    []mdm.Certificate // those of the enrollment; none without Ending.Inventory and Revoke
 }
 
 // EndingOrder says who wants a device to be managed no more.
@@ -64,8 +77,11 @@ func (p *Ending) Begin(ctx context.Context, e *workflow.Engine, id mdm.Enrollmen
 		return workflow.Run{}, err
 	}
 	return machineBegin(ctx, e, p.Roster, EndingName, id, endingState{Order: o}, func(*mdm.Enrollment) error {
-		if p.Profile == nil || p.End == nil {
+		switch {
+		case p.Profile == nil || p.End == nil:
 			return errors.New("Ending.Profile and End are required")
+		case (p.Inventory == nil) != (p.Revoke == nil) || p.Deny != nil && p.Revoke == nil:
+			return errors.New("Ending.Inventory and Revoke go together, and with Deny")
 		}
 		return nil
 	})
@@ -131,7 +147,7 @@ func (p *Ending) end(ctx context.Context, t *workflow.Turn, s *endingState) (wor
 	if t.Over() {
 		return p.over(t, s), nil
 	}
-	if err := p.End(ctx, t.Run.Enrollment, s.Order.Reason); err != nil {
+	if err := p.End(ctx, t.Run.Enrollment, t.Run.Generation, s.Order.Reason); err != nil {
 		return workflow.Next{}, err
 	}
 	return workflow.Go("clean").Note("ended by the server"), nil
@@ -152,8 +168,12 @@ func (p *Ending) clean(ctx context.Context, t *workflow.Turn, s *endingState) (w
 			return workflow.Next{}, err
 		}
 	}
+	revoked, err := p.revoke(ctx, t, s)
+	if err != nil {
+		return workflow.Next{}, err
+	}
 	if p.CleanUp != nil {
-		ended := Ended{Enrollment: t.Enrollment, Generation: t.Run.Generation, CheckedOut: s.CheckedOut, Actor: s.Order.Actor, Reason: s.Order.Reason}
+		ended := Ended{Revoked: revoked, Enrollment: t.Enrollment, Generation: t.Run.Generation, CheckedOut: s.CheckedOut, Actor: s.Order.Actor, Reason: s.Order.Reason}
 		if err := p.CleanUp(ctx, ended); err != nil {
 			return workflow.Next{}, err
 		}
@@ -167,4 +187,32 @@ func (p *Ending) clean(ctx context.Context, t *workflow.Turn, s *endingState) (w
 		return workflow.Finish("ended by the server: " + s.Said), nil
 	}
 	return workflow.Finish("ended by the server"), nil
+}
+
+// revoke revokes the certificates of the enrollment that ended, and returns them. Of each it is decided in one transaction with what
+// the device is by then, so that one that enrolls anew meanwhile keeps its own.
+func (p *Ending) revoke(ctx context.Context, t *workflow.Turn, s *endingState) (revoked []mdm.Certificate, err error) {
+	if p.Inventory == nil || p.Revoke == nil {
+		return nil, nil
+	}
+	all, err := p.Inventory.Certificates(ctx, t.Run.Enrollment)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		gone, err := p.Revoke(ctx, t.Run.Enrollment, t.Run.Generation, c.Fingerprint, s.Order.Reason)
+		if err != nil {
+			return nil, err
+		}
+		if !gone {
+			continue
+		}
+		revoked = append(revoked, c)
+		if p.Deny != nil && s.CheckedOut {
+			if err := p.Deny.Deny(ctx, identity.Denial{Tenant: c.Tenant, Fingerprint: c.Fingerprint, Reason: s.Order.Reason}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return revoked, nil
 }

@@ -55,6 +55,15 @@ func (g *gate) of(d *mdmtest.Device) (out []string) {
 	return out
 }
 
+// end and revoke are the server's, which is there later than they are wanted.
+func (l *lab) end(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, reason string) error {
+	return l.server.Checkin().End(ctx, id, g, reason)
+}
+
+func (l *lab) revoke(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, fp mdm.Fingerprint, reason string) (bool, error) {
+	return l.server.Checkin().Revoke(ctx, id, g, fp, reason)
+}
+
 func TestBP14_Ending(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		access := &gate{}
@@ -62,9 +71,7 @@ func TestBP14_Ending(t *testing.T) {
 		var cleaned []practice.Ended
 		failing := 2
 		ending := &practice.Ending{Roster: l.stores.Roster, Profile: func(*mdm.Enrollment) string { return "com.example.mdm" }, Access: access,
-			End: func(ctx context.Context, id mdm.EnrollmentID, reason string) error {
-				return l.server.Checkin().End(ctx, id, reason)
-			},
+			End: l.end,
 			CleanUp: func(_ context.Context, e practice.Ended) error {
 				mu.Lock()
 				defer mu.Unlock()
@@ -105,6 +112,7 @@ func TestBP14_Ending(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, mdm.Ended, e.State)
 			assert.Empty(t, e.PushToken)
+			assert.WithinDuration(t, l.start, e.EndedAt, 4*time.Hour, "by the clock of the server")
 		}
 		var refused *mdmtest.StatusError
 		require.ErrorAs(t, cannot.Poll(t.Context()), &refused)
@@ -134,9 +142,7 @@ func TestBP14_EndingOfOneThatEnrollsAnew(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		access := &gate{}
 		ending := &practice.Ending{Roster: l.stores.Roster, Profile: func(*mdm.Enrollment) string { return "com.example.mdm" }, Access: access,
-			End: func(ctx context.Context, id mdm.EnrollmentID, reason string) error {
-				return l.server.Checkin().End(ctx, id, reason)
-			}}
+			End: l.end}
 		l.serve(nil, ending.Workflows()...)
 		d := l.enrolled(mdmtest.Config{})
 		l.settle(d)

@@ -79,7 +79,7 @@ func TestBP17_RestoresByDefault(t *testing.T) {
 		require.NoError(t, d.CheckOut(t.Context()))
 		refusedAnd(t, d.Restore(t.Context(), b), true)
 		d = l.earthly(mdmtest.Config{})
-		require.NoError(t, l.server.Checkin().End(t.Context(), id(d), "retired"))
+		require.NoError(t, l.server.Checkin().End(t.Context(), id(d), 0, "retired"))
 		refusedAnd(t, d.Restore(t.Context(), d.Backup()), true)
 		assert.Equal(t, mdm.Ended, l.enrollmentOf(d).State)
 
@@ -128,7 +128,7 @@ func TestBP17_RestoresByPolicy(t *testing.T) {
 		require.NoError(t, back.CheckOut(t.Context()))
 		require.NoError(t, late.CheckOut(t.Context()))
 		require.NoError(t, lostAgain.CheckOut(t.Context()))
-		require.NoError(t, l.server.Checkin().End(t.Context(), id(ended), "sold"))
+		require.NoError(t, l.server.Checkin().End(t.Context(), id(ended), 0, "sold"))
 		retired[id(lost)], retired[id(lostAgain)] = true, true
 		require.NoError(t, lost.Poll(t.Context()), "it is only judged when it is restored")
 		require.NoError(t, lost.TokenUpdate(t.Context(), true), "and a new token is no restore")

@@ -24,7 +24,7 @@ func TestBegunPastThePractice(t *testing.T) {
 		lost := &practice.LostMode{Roster: l.stores.Roster}
 		update := &practice.Update{Roster: l.stores.Roster}
 		ending := &practice.Ending{Roster: l.stores.Roster, Profile: func(*mdm.Enrollment) string { return "com.example.mdm" },
-			End: func(context.Context, mdm.EnrollmentID, string) error { ended = true; return nil }}
+			End: func(context.Context, mdm.EnrollmentID, mdm.Generation, string) error { ended = true; return nil }}
 		var more []workflow.Any
 		for _, some := range [][]workflow.Any{erase.Workflows(), lock.Workflows(), lost.Workflows(), update.Workflows(), ending.Workflows()} {
 			more = append(more, some...)

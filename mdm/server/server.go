@@ -54,7 +54,7 @@ type Config struct {
 
 	// Identity holds the choices about who may speak for an enrollment; the zero value is the careful one.
 	Identity identity.Policy
-	// Checkin has the hooks of the check-in protocol. Its Store, Escrow and Identity are filled in by New where they
+	// Checkin has the hooks of the check-in protocol. Its Store, Escrow, Identity and Clock are filled in by New where they
 	// are not set.
 	Checkin checkin.Service
 	// Wrap, if not nil, puts a handler of yours around the check-in service: to see every message, or to answer some.
@@ -174,6 +174,9 @@ func (s *Server) wire() {
 	}
 	if service.Escrow == nil {
 		service.Escrow = s.cfg.Stores.Escrow
+	}
+	if service.Clock == nil {
+		service.Clock = s.cfg.Clock
 	}
 	service.Identity = s.cfg.Identity
 	s.service = &service

@@ -44,7 +44,7 @@ func TestOutlived(t *testing.T) {
 				_, err := b.engine.Resume(t.Context(), "", r.ID)
 				require.NoError(t, err)
 			}
-			require.NoError(t, service.End(t.Context(), b.device, "sold"))
+			require.NoError(t, service.End(t.Context(), b.device, 0, "sold"))
 			if heard {
 				b.deliver()
 			} else {

@@ -36,7 +36,7 @@ func TestOutlives(t *testing.T) {
 	b.flush()
 	assert.NotNil(t, connect(b.stores.Command, b.device, command.StatusIdle, ""))
 	service := checkin.Service{Store: b.stores.Checkin}
-	require.NoError(t, service.End(t.Context(), b.device, "x"))
+	require.NoError(t, service.End(t.Context(), b.device, 0, "x"))
 	b.deliver()
 	b.flush()
 	assert.Equal(t, workflow.Canceled, b.run(other.ID).Status)

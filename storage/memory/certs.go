@@ -93,6 +93,20 @@ func (db *DB) Resolve(ctx context.Context, tenant string, fp mdm.Fingerprint) (i
 	return id, err
 }
 
+// Certificates implements [identity.Inventory].
+func (db *DB) Certificates(ctx context.Context, id mdm.EnrollmentID) (out []mdm.Certificate, err error) {
+	err = db.tx(ctx, func() error {
+		for _, c := range db.certificates {
+			if owner(*c) == id.DeviceID() {
+				out = append(out, *c)
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b mdm.Certificate) int { return bytes.Compare(a.Fingerprint[:], b.Fingerprint[:]) })
+	return out, err
+}
+
 // denial returns why a device or a certificate is denied, "" if neither is.
 func (db *DB) denial(device mdm.EnrollmentID, fp mdm.Fingerprint) string {
 	for _, key := range []denialKey{{device.Tenant, device.Device, mdm.Fingerprint{}}, {device.Tenant, "", fp}} {

@@ -104,7 +104,7 @@ func New() *DB {
 
 // Stores returns the store as every interface that a server asks for.
 func (db *DB) Stores() storage.Stores {
-	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, SCEP: db, Push: db,
+	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, Inventory: db, SCEP: db, Push: db,
 		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db,
 		Sessions: db, Runs: db, Audit: auditLog{db}, DEP: db}
 }

@@ -105,6 +105,7 @@ func groups() []group {
 		{"secrets", needsEscrow, secretCases()},
 		{"vault", needsVault, vaultCases()},
 		{"identity", 0, identityCases()},
+		{"inventory", needsInventory, inventoryCases()},
 		{"scep", needsSCEP, scepCases()},
 		{"roster", needsRoster, rosterCases()},
 		{"tenants", 0, tenantCases()},
@@ -151,6 +152,7 @@ const (
 	needsRoster
 	needsIdentity
 	needsDeny
+	needsInventory
 	needsSCEP
 	needsPush
 	needsPushCertificates
@@ -180,6 +182,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsRoster, "Roster", s.Roster != nil},
 		{needsIdentity, "Identity", s.Identity != nil},
 		{needsDeny, "Deny", s.Deny != nil},
+		{needsInventory, "Inventory", s.Inventory != nil},
 		{needsSCEP, "SCEP", s.SCEP != nil},
 		{needsPush, "Push", s.Push != nil},
 		{needsPushCertificates, "PushCertificates", s.PushCertificates != nil},

@@ -182,8 +182,21 @@ func (db *DB) Spend(ctx context.Context, hash, key [sha256.Size]byte) error {
 	})
 }
 
-var selectCertificate = strings.Replace(part(partPresented, certificateInts, certificateTexts, "fingerprint",
-	"FROM mdm_certificates WHERE tenant = ? AND fingerprint = ?"), "{i}", "0", 1)
+var (
+	selectCertificates = strings.Replace(part(partPresented, certificateInts, certificateTexts, "fingerprint", "FROM mdm_certificates "), "{i}", "0", 1)
+	selectCertificate  = selectCertificates + "WHERE tenant = ? AND fingerprint = ?"
+)
+
+// Certificates implements identity.Inventory.
+func (db *DB) Certificates(ctx context.Context, id mdm.EnrollmentID) (out []mdm.Certificate, err error) {
+	err = snapshot{db}.query(ctx, selectCertificates+"WHERE device = ? AND tenant = ? ORDER BY fingerprint", []any{id.Device, id.Tenant}, func(scan func(...any) error) error {
+		var f fact
+		err := f.scan(scan)
+		out = append(out, *f.certificate())
+		return err
+	})
+	return out, err
+}
 
 // Certificate implements scep.Store.
 func (db *DB) Certificate(ctx context.Context, tenant string, fp mdm.Fingerprint) (mdm.Certificate, error) {
