@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -145,15 +144,6 @@ func (a *api) cancelRun(c *call) (any, error) {
 	r, err := a.cfg.Workflows.Cancel(c.Context(), c.tenant, c.PathValue("id"), reason)
 	if err != nil {
 		return nil, noRun(err, "no such run, or it is over")
-	}
-	// Who cancels an erase does not want the device erased when it comes. The run is over first, so that it sends nothing more.
-	for _, name := range sortedKeys(r.Sent) {
-		if r.Sent[name].Refused != "" {
-			continue
-		}
-		if _, err := a.cfg.Stores.Command.Cancel(c.Context(), r.Sent[name].UUID, mdm.IDs(r.Enrollment)); err != nil {
-			return nil, fmt.Errorf("the run %s is canceled, but its commands may be on the queue: %w", r.ID, err)
-		}
 	}
 	return shownRun(&r), nil
 }

@@ -139,11 +139,11 @@ func (g *Guard) Approve(ctx context.Context, a GuardApproval) error {
 	}
 	now := g.now()
 	word := mdm.Event{Seq: -e.Number, Type: guardApproval, At: now, Enrollment: run.Enrollment, Name: a.Approver}
-	_, err = g.Runs.ChangeRun(ctx, a.Tenant, a.Run, func(r *workflow.Run) error {
+	_, err = g.Runs.ChangeRun(ctx, a.Tenant, a.Run, func(r *workflow.Run) ([]string, error) {
 		if r.Step != "approval" || !r.Hear(word, now) {
-			return mdm.Errorf(mdm.Forbidden, op, "it does not wait for an approval any more")
+			return nil, mdm.Errorf(mdm.Forbidden, op, "it does not wait for an approval any more")
 		}
-		return nil
+		return nil, nil
 	})
 	return err
 }

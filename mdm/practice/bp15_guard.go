@@ -67,7 +67,7 @@ type GuardVault interface {
 type GuardRuns interface {
 	Run(ctx context.Context, tenant, id string) (workflow.Run, error)
 	Runs(ctx context.Context, q workflow.Query) iter.Seq2[workflow.Run, error]
-	ChangeRun(ctx context.Context, tenant, id string, change func(*workflow.Run) error) (workflow.Run, error)
+	ChangeRun(ctx context.Context, tenant, id string, change func(*workflow.Run) (drops []string, err error)) (workflow.Run, error)
 }
 
 // GuardEngine begins runs, as a *workflow.Engine does.

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/practice"
@@ -44,7 +45,7 @@ func TestBegunPastThePractice(t *testing.T) {
 	})
 }
 
-// TestCanceledBeforeDelivery: the commands of a run that was canceled are still on the queue, but come to nothing.
+// TestCanceledBeforeDelivery: the commands of a run that was canceled are withdrawn.
 func TestCanceledBeforeDelivery(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		erase := &practice.Erase{Roster: l.stores.Roster, Runs: l.stores.Runs, PINs: l.stores.Vault}
@@ -67,6 +68,9 @@ func TestCanceledBeforeDelivery(t *testing.T) {
 		for _, r := range []workflow.Run{first, second} {
 			_, err = engine.Cancel(t.Context(), "", r.ID, "it was the wrong device")
 			require.NoError(t, err)
+		}
+		for _, e := range l.queue(d) {
+			assert.Equal(t, command.Canceled, e.State)
 		}
 		l.settle(d)
 		assert.Empty(t, took(d))

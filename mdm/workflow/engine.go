@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -109,21 +110,22 @@ func (e *Engine) begin(ctx context.Context, r Run) (Run, bool, error) {
 	return r, fresh, err
 }
 
-// Cancel ends a run. Its commands that have no answer yet stay on the queue.
+// Cancel ends a run, and withdraws its commands that have no answer yet, in one transaction: who cancels an erase does not want the
+// device erased when it comes. A step that is being taken comes to nothing, so it sends nothing more.
 func (e *Engine) Cancel(ctx context.Context, tenant, id, why string) (Run, error) {
 	now := e.cfg.Clock()
-	return e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) error {
-		r.end(Canceled, why, now)
-		return nil
+	return e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) ([]string, error) {
+		r.End(Canceled, why, now)
+		return r.drops(slices.Sorted(maps.Keys(r.Sent))), nil
 	})
 }
 
 // Resume has the step of a run that was set aside tried again, or of one that waits for its next attempt.
 func (e *Engine) Resume(ctx context.Context, tenant, id string) (Run, error) {
 	now := e.cfg.Clock()
-	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) error {
+	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) ([]string, error) {
 		r.Status, r.Attempts, r.Due, r.MovedAt = Open, 0, now, now
-		return nil
+		return nil, nil
 	})
 	e.Notify()
 	return r, err

@@ -133,15 +133,15 @@ func manyID(r *Run, known *mdm.Enrollment) string {
 // is noted, if it is not empty. Any other run is left alone, and the error is a Malformed one: [Engine.Resume] wakes those, too.
 func (e *Engine) TryAgain(ctx context.Context, tenant, id, why string) (Run, error) {
 	now := e.cfg.Clock()
-	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) error {
+	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) ([]string, error) {
 		if r.Status != Aside && r.Attempts == 0 {
-			return mdm.Errorf(mdm.Malformed, "workflow.TryAgain", "no step of the run has failed")
+			return nil, mdm.Errorf(mdm.Malformed, "workflow.TryAgain", "no step of the run has failed")
 		}
 		r.Status, r.Attempts, r.Due = Open, 0, now
 		if why != "" {
 			r.Note = clip(why)
 		}
-		return nil
+		return nil, nil
 	})
 	e.Notify()
 	return r, err

@@ -192,7 +192,7 @@ func (r *Run) outlive(k kind, e mdm.Event, now time.Time) {
 	if note == "" {
 		note = "the enrollment ended"
 	}
-	r.end(status, clip(note), now)
+	r.End(status, clip(note), now)
 }
 
 func (r *Run) awaits(e *mdm.Event) bool {
@@ -212,7 +212,8 @@ func (r *Run) wake(e *mdm.Event, now time.Time) {
 	}
 }
 
-func (r *Run) end(s Status, note string, now time.Time) {
+// End ends r. Stores write it as [Store.ChangeRun] says; who holds a lease of it has lost it.
+func (r *Run) End(s Status, note string, now time.Time) {
 	r.Status, r.Note, r.EndedAt, r.MovedAt = s, note, now, now
 	r.Words = nil
 	r.Due, r.Waits, r.Signal, r.Missed, r.More, r.Holder, r.LeasedUntil = time.Time{}, Waits{}, nil, nil, false, "", time.Time{}

@@ -45,9 +45,10 @@ type Store interface {
 	// settle returns, and tells it of refusals ([Settlement.Refused]), and writes the run and an event if its status is
 	// another.
 	SettleRun(ctx context.Context, id, holder string, settle func(*Run, *mdm.Enrollment) Settlement) (Run, error)
-	// ChangeRun lets an operator's change become of a run that is not over, or returns a NotFound error. It returns the run
-	// as it is then.
-	ChangeRun(ctx context.Context, tenant, id string, change func(*Run) error) (Run, error)
+	// ChangeRun lets an operator's change become of a run that is not over, or returns a NotFound error. In the same transaction it
+	// withdraws the commands whose UUIDs change returns, as far as they are open on the queue of the run's enrollment. It returns the
+	// run as it is then.
+	ChangeRun(ctx context.Context, tenant, id string, change func(*Run) (drops []string, err error)) (Run, error)
 	// Run returns a run, or a NotFound error.
 	Run(ctx context.Context, tenant, id string) (Run, error)
 	// Runs yields what q selects, ordered by ID. After a non-nil error it yields no more.

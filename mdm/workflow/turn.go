@@ -197,7 +197,7 @@ func (r *Run) settle(n Next, state json.RawMessage, answers map[string]command.E
 	r.Turns++
 	s.Refused = func(uuid string, err error) { r.refused(uuid, err, now) }
 	if n.end != 0 {
-		r.end(n.end, r.Note, now)
+		r.End(n.end, r.Note, now)
 		return s
 	}
 	r.Step, r.Waits, r.Due = n.step, n.waits, n.due

@@ -29,15 +29,15 @@ func (e *Engine) Tell(ctx context.Context, tenant, id string, w Word) (Run, erro
 		return Run{}, mdm.Errorf(mdm.Malformed, op, "the word has no name, or is too long")
 	}
 	w.At = e.cfg.Clock()
-	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) error {
+	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) ([]string, error) {
 		if len(r.Words) >= MaxWords {
-			return mdm.Errorf(mdm.Unavailable, op, "the run was told %d things already", MaxWords)
+			return nil, mdm.Errorf(mdm.Unavailable, op, "the run was told %d things already", MaxWords)
 		}
 		r.Words = append(r.Words, w)
 		if r.Status == Open {
 			r.wake(nil, w.At)
 		}
-		return nil
+		return nil, nil
 	})
 	e.Notify()
 	return r, err

@@ -147,12 +147,7 @@ func (db *DB) SettleRun(ctx context.Context, id, holder string, settle func(*wor
 				s.Refused(o.UUID, workflow.ErrCollapsed)
 			}
 		}
-		q := db.queues[r.Enrollment]
-		for _, uuid := range s.Drops {
-			if q != nil && q.byUUID[uuid] != nil && q.byUUID[uuid].State.Open() {
-				db.cancel(q, q.byUUID[uuid], at, workflow.Dropped)
-			}
-		}
+		db.dropRun(r.Enrollment, s.Drops)
 		db.changeRun(known, &r)
 		out = r
 		return nil
@@ -160,17 +155,29 @@ func (db *DB) SettleRun(ctx context.Context, id, holder string, settle func(*wor
 	return out, err
 }
 
+// dropRun withdraws commands of a run that are open.
+func (db *DB) dropRun(id mdm.EnrollmentID, uuids []string) {
+	q := db.queues[id]
+	for _, uuid := range uuids {
+		if q != nil && q.byUUID[uuid] != nil && q.byUUID[uuid].State.Open() {
+			db.cancel(q, q.byUUID[uuid], db.now(), workflow.Dropped)
+		}
+	}
+}
+
 // ChangeRun implements [workflow.Store].
-func (db *DB) ChangeRun(ctx context.Context, tenant, id string, change func(*workflow.Run) error) (out workflow.Run, err error) {
+func (db *DB) ChangeRun(ctx context.Context, tenant, id string, change func(*workflow.Run) (drops []string, err error)) (out workflow.Run, err error) {
 	err = db.tx(ctx, func() error {
 		known := db.runs[id]
 		if known == nil || known.Enrollment.Tenant != tenant || known.Status.Over() {
 			return noRun(id)
 		}
 		out = known.Clone()
-		if err := change(&out); err != nil {
+		drops, err := change(&out)
+		if err != nil {
 			return err
 		}
+		db.dropRun(out.Enrollment, drops)
 		db.changeRun(known, &out)
 		return nil
 	})

@@ -68,6 +68,9 @@ func runCases() []testCase {
 		{name: "changed by an operator",
 			why: "workflow.Store: ChangeRun is NotFound for a run that is over or another tenant's",
 			run: runChanged},
+		{name: "canceled with its commands",
+			why: "workflow.Engine: Cancel withdraws the commands of a run that have no answer, in the transaction that ends it",
+			run: runCanceled},
 		{name: "on another handle", needs: needsDurable,
 			why: "package workflow: what was begun goes on after a restart",
 			run: runAgain},
@@ -142,9 +145,9 @@ func runBegunOnce(w *world) {
 		_, fresh = w.beginRun(aRun(id, d, w.now()))
 		assert.True(w, fresh, "without a key")
 	}
-	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error {
+	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) ([]string, error) {
 		r.Status, r.EndedAt = workflow.Done, w.now()
-		return nil
+		return nil, nil
 	})
 	require.NoError(w, err)
 	_, fresh = w.beginRun(second)
@@ -210,7 +213,7 @@ func runFields(w *world) {
 	want := aRun("a", d, at)
 	want.Key, want.Note = "key ü", "where it stands"
 	w.beginRun(want)
-	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error {
+	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) ([]string, error) {
 		r.State = json.RawMessage(`{"text":"ü & <x>"}`)
 		r.Sent = map[string]workflow.Sent{"one": {UUID: "u1"}, "two": {UUID: "u2", Refused: "why"}}
 		r.Waits = workflow.Waits{Answers: []string{"one"}, Events: []mdm.EventType{mdm.EventActive}}
@@ -219,7 +222,7 @@ func runFields(w *world) {
 		r.Due, r.Turns, r.Attempts, r.Error = at.Add(time.Hour), 3, 2, "it failed"
 		r.Holder, r.LeasedUntil, r.MovedAt, r.Step = "me", at.Add(time.Minute), at.Add(time.Second), "second"
 		want = r.Clone()
-		return nil
+		return nil, nil
 	})
 	require.NoError(w, err)
 	got := w.runNow("a")
@@ -304,9 +307,9 @@ func runLost(w *world) {
 	assert.ErrorIs(w, settle("one"), workflow.ErrLost)
 	require.NoError(w, settle("two"))
 	assert.Equal(w, "taken by two", w.runNow("a").Step)
-	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error {
+	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) ([]string, error) {
 		r.Status, r.EndedAt = workflow.Canceled, at
-		return nil
+		return nil, nil
 	})
 	require.NoError(w, err)
 	assert.ErrorIs(w, settle("two"), workflow.ErrLost, "it is over")
@@ -362,10 +365,10 @@ func runWoken(w *world) {
 	r := aRun("a", d, at)
 	r.Due = time.Time{}
 	w.beginRun(r)
-	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error {
+	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) ([]string, error) {
 		r.Waits = workflow.Waits{Answers: []string{"mine"}, Events: []mdm.EventType{mdm.EventActive}}
 		r.Sent = map[string]workflow.Sent{"mine": {UUID: "u"}}
-		return nil
+		return nil, nil
 	})
 	require.NoError(w, err)
 	tell := func(e mdm.Event) {
@@ -425,7 +428,7 @@ func runsListed(w *world) {
 func runChanged(w *world) {
 	d := w.enrolled("D")
 	w.beginRun(aRun("a", d, w.now()))
-	nothing := func(*workflow.Run) error { return nil }
+	nothing := func(*workflow.Run) ([]string, error) { return nil, nil }
 	for _, key := range [][2]string{{"", "b"}, {"t", "a"}} {
 		_, err := w.Runs.ChangeRun(w.Context(), key[0], key[1], nothing)
 		assert.Equal(w, mdm.NotFound, mdm.CodeOf(err))
@@ -433,7 +436,7 @@ func runChanged(w *world) {
 		assert.Equal(w, mdm.NotFound, mdm.CodeOf(err))
 	}
 	no := errors.New("no")
-	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) error { r.Note = "changed"; return no })
+	_, err := w.Runs.ChangeRun(w.Context(), "", "a", func(r *workflow.Run) ([]string, error) { r.Note = "changed"; return nil, no })
 	assert.ErrorIs(w, err, no)
 	assert.Empty(w, w.runNow("a").Note)
 	e := w.engine(w.now)
@@ -445,6 +448,42 @@ func runChanged(w *world) {
 	assert.Empty(w, w.leaseRuns("me", w.now().Add(time.Hour)))
 }
 
+func runCanceled(w *world) {
+	d, other := w.enrolled("D"), w.enrolled("E")
+	e := w.engine(w.now)
+	theirs := w.queued(command.ProfileList{}, d, other)
+	var runs []workflow.Run
+	for _, of := range []*device{d, d, other} {
+		r, _, err := e.Begin(w.Context(), "asks", of.id, "", nil)
+		require.NoError(w, err)
+		runs = append(runs, r)
+	}
+	require.NoError(w, e.Flush(w.Context()))
+	sent := func(n int) string { return w.runNow(runs[n].ID).Sent["info"].UUID }
+	d.ack(d.ack(d.idle())) // of theirs, and of a first question
+	answered, open := sent(0), sent(1)
+	if w.state(d, open) == command.Acknowledged {
+		answered, open = open, answered
+	}
+	require.Equal(w, command.Sent, w.state(d, open), "a device that was given it may answer still")
+
+	no := errors.New("no")
+	_, err := w.Runs.ChangeRun(w.Context(), "", runs[0].ID, func(*workflow.Run) ([]string, error) { return []string{open, theirs}, no })
+	require.ErrorIs(w, err, no)
+	assert.Equal(w, command.Sent, w.state(d, open), "a change that fails withdraws nothing")
+	for _, r := range runs[:2] {
+		_, err := e.Cancel(w.Context(), "", r.ID, "enough")
+		require.NoError(w, err)
+	}
+	assert.Equal(w, command.Canceled, w.state(d, open))
+	assert.Equal(w, workflow.Dropped, w.entry(d, open).Note)
+	assert.Equal(w, command.Acknowledged, w.state(d, answered), "what has an answer keeps it")
+	d.expect(d.answer("Acknowledged", open), "")
+	assert.Equal(w, []string{theirs, sent(2)}, other.run(), "what is nobody's, and another device's, goes on")
+	_, err = e.Cancel(w.Context(), "", runs[1].ID, "again")
+	assert.Equal(w, mdm.NotFound, mdm.CodeOf(err))
+}
+
 func runsSwept(w *world) {
 	d := w.enrolled("D")
 	at := w.now()
@@ -452,9 +491,9 @@ func runsSwept(w *world) {
 		w.beginRun(aRun(id, d, at))
 	}
 	for id, ended := range map[string]time.Time{"old": at.Add(-2 * time.Hour), "new": at} {
-		_, err := w.Runs.ChangeRun(w.Context(), "", id, func(r *workflow.Run) error {
+		_, err := w.Runs.ChangeRun(w.Context(), "", id, func(r *workflow.Run) ([]string, error) {
 			r.Status, r.EndedAt = workflow.Done, ended
-			return nil
+			return nil, nil
 		})
 		require.NoError(w, err)
 	}

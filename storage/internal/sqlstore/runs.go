@@ -248,10 +248,8 @@ func (db *DB) SettleRun(ctx context.Context, id, holder string, settle func(*wor
 				return err
 			}
 		}
-		if own != nil {
-			if err := t.dropRun(ctx, own, s.Drops); err != nil {
-				return err
-			}
+		if err := t.dropRun(ctx, own, s.Drops); err != nil {
+			return err
 		}
 		out = *r
 		return t.writeRun(r, before)
@@ -279,8 +277,11 @@ func (t *tx) settleOrder(ctx context.Context, o command.Order, refused func(stri
 	return nil
 }
 
-// dropRun withdraws commands of a run that are open.
+// dropRun withdraws commands of a run that are open. own is nil if the enrollment is gone, and its queue with it.
 func (t *tx) dropRun(ctx context.Context, own *row, uuids []string) error {
+	if own == nil {
+		return nil
+	}
 	for _, uuid := range uuids {
 		found, err := t.selectOpen(ctx, own.id, "AND q.command = ?", commandID(own.ID.Tenant, uuid))
 		if err != nil {
@@ -296,7 +297,7 @@ func (t *tx) dropRun(ctx context.Context, own *row, uuids []string) error {
 }
 
 // ChangeRun implements workflow.Store.
-func (db *DB) ChangeRun(ctx context.Context, tenant, id string, change func(*workflow.Run) error) (out workflow.Run, err error) {
+func (db *DB) ChangeRun(ctx context.Context, tenant, id string, change func(*workflow.Run) (drops []string, err error)) (out workflow.Run, err error) {
 	err = db.update(ctx, func(t *tx) error {
 		r, err := run(ctx, t, id, "{lock}")
 		if err != nil {
@@ -306,8 +307,18 @@ func (db *DB) ChangeRun(ctx context.Context, tenant, id string, change func(*wor
 			return noRun(db.op("ChangeRun"), id)
 		}
 		before := r.Status
-		if err := change(r); err != nil {
+		drops, err := change(r)
+		if err != nil {
 			return err
+		}
+		if len(drops) > 0 {
+			own, err := rowOf(ctx, t, r.Enrollment)
+			if err != nil {
+				return err
+			}
+			if err := t.dropRun(ctx, own, drops); err != nil {
+				return err
+			}
 		}
 		out = *r
 		return t.writeRun(r, before)
