@@ -140,7 +140,7 @@ func (s *Service) serve(ctx context.Context, r *Report, exchange func(*Report) (
 		off := errors.Is(problem, ErrCalledOff)
 		s.log(ctx, r.ID, offer, problem, off)
 		next := &Report{ID: r.ID, Channel: r.Channel, Fingerprint: r.Fingerprint, Status: StatusNotNow, CommandUUID: offer.UUID,
-			UserConfiguration: r.UserConfiguration, Unsent: &Unsent{CalledOff: off, Why: clip(problem.Error())}, At: r.At}
+			UserConfiguration: r.UserConfiguration, Unsent: &Unsent{CalledOff: off, Why: clipped(problem.Error())}, At: r.At}
 		var err error
 		if offer, err = exchange(next); err != nil {
 			return nil, err

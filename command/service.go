@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
-	"strings"
 	"time"
 
+	"github.com/gomdm/applemdm/internal/clip"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/identity"
 )
@@ -53,7 +53,7 @@ func (s *Service) Report(ctx context.Context, r *Request) (*Offer, error) {
 	claim := identity.Claim{ID: r.ID, Channel: r.Channel, AuthToken: r.AuthToken, At: r.At,
 		Certificate: r.Certificate, Fingerprint: r.Fingerprint}
 	report := &Report{ID: r.ID, Channel: r.Channel, Fingerprint: r.Fingerprint,
-		Status: Status(clip(string(r.Status))), CommandUUID: clip(r.CommandUUID),
+		Status: Status(clipped(string(r.Status))), CommandUUID: clipped(r.CommandUUID),
 		Raw: r.Raw, UserConfiguration: r.UserConfiguration, At: r.At}
 	exchange := func(r *Report) (*Offer, error) {
 		return s.Store.Exchange(ctx, r, func(standing *identity.Standing) identity.Verdict { return s.Policy.Admit(standing, claim) })
@@ -65,12 +65,6 @@ func (s *Service) Report(ctx context.Context, r *Request) (*Offer, error) {
 	return s.serve(ctx, report, exchange, offer)
 }
 
-// clip shortens a text that is too long for the columns of a database. What it returns then is no UUID and no status of
+// clipped shortens a text that is too long for the columns of a database. What it returns then is no UUID and no status of
 // ours, because those are ASCII.
-func clip(s string) string {
-	const mark = "…"
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText-len(mark)], "") + mark
-}
+func clipped(s string) string { return clip.Text(s, maxText, maxText-len("…")) }

@@ -149,7 +149,7 @@ func (p *Setup) list(ctx context.Context, t *workflow.Turn, s *setupState, a *in
 	}
 	stages, err := setupGuard(func() (SetupStages, error) { return p.stages(ctx, t.Enrollment) })
 	if err != nil {
-		s.Why = "; the stages are not known: " + installClip(err.Error())
+		s.Why = "; the stages are not known: " + said(err.Error())
 		a.at(t.Now.Add(time.Minute))
 		return
 	}
@@ -215,7 +215,7 @@ func (p *Setup) mayGo(ctx context.Context, t *workflow.Turn, s *setupState, a *i
 	}
 	ready, err := setupGuard(func() (bool, error) { return p.Ready(ctx, t.Enrollment) })
 	if s.Why = ""; err != nil {
-		s.Why = "; it is not known whether all is ready: " + installClip(err.Error())
+		s.Why = "; it is not known whether all is ready: " + said(err.Error())
 	}
 	if !ready || err != nil {
 		a.at(t.Now.Add(15 * time.Second))

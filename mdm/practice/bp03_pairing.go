@@ -183,7 +183,7 @@ func (p *Pairing) shown(answer command.Entry) bool {
 func (p *Pairing) reinstall(t *workflow.Turn, s *pairingState, again workflow.Retry) {
 	due := t.Now
 	if s.Missing > 0 {
-		due = due.Add(installWait(again, s.Missing))
+		due = due.Add(doubled(again.First, again.Most, s.Missing, installDoublings))
 	}
 	s.Missing++
 	for i := range s.Restrictions {

@@ -1,7 +1,6 @@
 package practice
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -157,7 +156,7 @@ func (a *Accounts) forget(ctx context.Context, s accountState) error {
 // send puts the profile on the queue.
 func (a *Accounts) send(ctx context.Context, t *workflow.Turn, s *accountState) (workflow.Next, error) {
 	if s.Until.IsZero() {
-		s.Until = t.Now.Add(cmp.Or(max(a.Deadline, 0), DefaultAccountDeadline))
+		s.Until = t.Now.Add(waitOr(a.Deadline, DefaultAccountDeadline))
 	}
 	if !t.Now.Before(s.Until) {
 		return workflow.GiveUp("the device did not take it in time"), a.forget(ctx, *s)
@@ -177,7 +176,7 @@ func (a *Accounts) await(ctx context.Context, t *workflow.Turn, s *accountState)
 	case answered && entry.State == command.Acknowledged:
 		return workflow.Finish("the device has the new credential"), a.forget(ctx, *s)
 	case answered && command.Advise("InstallProfile", bp16Problem(entry)) == command.RetryLater:
-		wait := min(cmp.Or(max(a.Retry, 0), DefaultAccountRetry)<<min(s.Failures, 10), 24*time.Hour)
+		wait := doubled(waitOr(a.Retry, DefaultAccountRetry), 24*time.Hour, s.Failures+1, 10)
 		s.Failures++
 		return workflow.Go("send").At(t.Now.Add(wait)).At(s.Until).Note(bp16Text(entry)), nil
 	case answered:

@@ -1,7 +1,6 @@
 package practice
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +69,7 @@ func (p *Provisioning) watch(ctx context.Context, t *workflow.Turn, s *provision
 	waits := s.absorb(t)
 	goal, err := p.Goal(ctx, t.Enrollment)
 	if err != nil {
-		return workflow.Go("watch").Answered(waits...).At(t.Now.Add(cmp.Or(max(p.Retry, 0), time.Hour))).Note("the goal cannot be told now: " + err.Error()), nil
+		return workflow.Go("watch").Answered(waits...).At(t.Now.Add(waitOr(p.Retry, time.Hour))).Note("the goal cannot be told now: " + err.Error()), nil
 	}
 	if len(goal.Profiles) == 0 && len(goal.Remove) == 0 {
 		return workflow.Go("watch").Answered(waits...).At(t.Now.Add(p.every())).Note("nothing is wanted"), nil
@@ -111,7 +110,7 @@ func (p *Provisioning) next(s provisioning.State, now time.Time) time.Time {
 
 // every is how often to look: no wait of the planner is shorter.
 func (p *Provisioning) every() time.Duration {
-	return min(cmp.Or(max(p.Planner.ListEvery, 0), provisioning.DefaultListEvery), cmp.Or(max(p.Planner.Retry, 0), provisioning.DefaultRetry))
+	return min(waitOr(p.Planner.ListEvery, provisioning.DefaultListEvery), waitOr(p.Planner.Retry, provisioning.DefaultRetry))
 }
 
 // provisioningRemoveWithin is how long the order to remove a profile is good: later it may be wanted again.

@@ -87,7 +87,7 @@ func (c *compliancePoll) wrong(why string, now time.Time, times ComplianceTimes)
 	if c.Errors <= len(times.Waits) && c.Verdict == mdm.Yes {
 		return false
 	}
-	c.Verdict, c.Text, c.Checked = mdm.Unsaid, "it does not say: "+installClip(why), now
+	c.Verdict, c.Text, c.Checked = mdm.Unsaid, "it does not say: "+said(why), now
 	return true
 }
 

@@ -104,7 +104,7 @@ func (v *Invitations) prepare(ctx context.Context, t *workflow.Turn, s *invitati
 	if err := v.Assign(ctx, s.Person); err != nil {
 		return workflow.Next{}, err
 	}
-	s.Until = t.Now.Add(cmp.Or(max(v.Deadline, 0), DefaultInvitationDeadline))
+	s.Until = t.Now.Add(waitOr(v.Deadline, DefaultInvitationDeadline))
 	return workflow.Go(invitationSend).Note("licenses are assigned"), nil
 }
 
@@ -136,7 +136,7 @@ func (v *Invitations) answer(ctx context.Context, t *workflow.Turn, s *invitatio
 		why = "the device answered: " + answer.State.String()
 	}
 	s.Failures++
-	wait := cmp.Or(max(v.Retry, 0), time.Hour) << min(s.Failures-1, 10)
+	wait := doubled(waitOr(v.Retry, time.Hour), noLimit, s.Failures, 10)
 	if t.Refused("invitation") != "" || !t.Now.Add(wait).Before(s.Until) {
 		// It never saw the invitation, so that it may be given another one.
 		return workflow.GiveUp(why), v.Forget(ctx, t.Run.Enrollment.Tenant, s.Person)
@@ -164,7 +164,7 @@ func invitationSays(e command.Entry) string {
 		if err != nil || response.InvitationResult == "" {
 			return "the answer cannot be read"
 		}
-		return "the device says " + installClip(string(response.InvitationResult))
+		return "the device says " + said(string(response.InvitationResult))
 	}
 	return "" // what else it says does not matter
 }

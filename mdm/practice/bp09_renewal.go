@@ -211,7 +211,7 @@ func (r *Renewal) watch(ctx context.Context, t *workflow.Turn, s *renewalState) 
 
 // idle waits while nothing is due.
 func (r *Renewal) idle(t *workflow.Turn, v renewalView) workflow.Next {
-	next := workflow.Go(renewalWatch).On(replacedEvents...).At(t.Now.Add(cmp.Or(max(r.Look, 0), DefaultRenewalLook)))
+	next := workflow.Go(renewalWatch).On(replacedEvents...).At(t.Now.Add(waitOr(r.Look, DefaultRenewalLook)))
 	note := "nothing ends"
 	if v.planned {
 		next, note = next.At(v.plan.Due), v.plan.String()
@@ -334,9 +334,9 @@ func (r *Renewal) stage(i int) time.Duration {
 	return r.Stages[i]
 }
 
-func (r *Renewal) timeout() time.Duration { return cmp.Or(max(r.Timeout, 0), DefaultRenewalTimeout) }
-func (r *Renewal) retry() time.Duration   { return cmp.Or(max(r.Retry, 0), DefaultRenewalRetry) }
-func (r *Renewal) proof() time.Duration   { return cmp.Or(max(r.Proof, 0), DefaultRenewalProof) }
+func (r *Renewal) timeout() time.Duration { return waitOr(r.Timeout, DefaultRenewalTimeout) }
+func (r *Renewal) retry() time.Duration   { return waitOr(r.Retry, DefaultRenewalRetry) }
+func (r *Renewal) proof() time.Duration   { return waitOr(r.Proof, DefaultRenewalProof) }
 
 // check reports what is missing.
 func (r *Renewal) check() error {

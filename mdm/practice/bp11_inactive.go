@@ -40,7 +40,7 @@ type accessState struct {
 func (p *Inactive) Workflows() []workflow.Any {
 	changes := accessEvents()
 	return []workflow.Any{&workflow.Workflow[accessState]{Name: AccessName, First: "apply", Outlives: true, Listens: changes,
-		Start: p.start, Retry: workflow.Retry{Limit: 1 << 30, Most: machineOr(p.Most, 15*time.Minute)},
+		Start: p.start, Retry: workflow.Retry{Limit: 1 << 30, Most: waitOr(p.Most, 15*time.Minute)},
 		Steps: machineSteps[accessState]{"apply": p.apply}}}
 }
 

@@ -98,7 +98,7 @@ func (p *Ending) remove(ctx context.Context, t *workflow.Turn, s *endingState) (
 	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
 		return next, nil
 	}
-	s.Until = t.Now.Add(machineOr(p.Wait, 7*24*time.Hour))
+	s.Until = t.Now.Add(waitOr(p.Wait, 7*24*time.Hour))
 	if t.Over() {
 		return p.over(t, s), nil
 	}
@@ -134,7 +134,7 @@ func (p *Ending) removed(_ context.Context, t *workflow.Turn, s *endingState) (w
 		s.Said = r.Err.Error()
 		return workflow.Go("end").Note("it does not remove its profile: " + s.Said), nil
 	case answered:
-		if soon := t.Now.Add(machineOr(p.Grace, 10*time.Minute)); soon.Before(s.Until) {
+		if soon := t.Now.Add(waitOr(p.Grace, 10*time.Minute)); soon.Before(s.Until) {
 			s.Until = soon
 		}
 		return workflow.Go("removed").On(eraseEnds()...).At(s.Until).Note("it removes its profile"), nil

@@ -168,7 +168,7 @@ func (g *Guard) clearBegin(_ context.Context, t *workflow.Turn, s *guardClearing
 	if !s.Second {
 		return g.clearSend(t, s), nil
 	}
-	s.Until = t.Now.Add(guardWait(g.ApprovalWait, 24*time.Hour))
+	s.Until = t.Now.Add(waitOr(g.ApprovalWait, 24*time.Hour))
 	return workflow.Go("approval").On(guardApproval).At(s.Until).Note("waits for a second approver"), nil
 }
 
@@ -184,7 +184,7 @@ func (g *Guard) clearApproval(ctx context.Context, t *workflow.Turn, s *guardCle
 }
 
 func (g *Guard) clearSend(t *workflow.Turn, s *guardClearing) workflow.Next {
-	s.Until = t.Now.Add(guardWait(g.ClearWait, time.Hour))
+	s.Until = t.Now.Add(waitOr(g.ClearWait, time.Hour))
 	return workflow.Go("outcome").Send("clear", command.Order{
 		Command:  command.Recipe{Type: "ClearPasscode", Name: GuardClearPasscode, Args: map[string]string{"run": t.Run.ID}},
 		NotAfter: s.Until, Priority: command.Security,

@@ -131,13 +131,6 @@ func (g *Guard) now() time.Time {
 	return g.Clock()
 }
 
-func guardWait(d, otherwise time.Duration) time.Duration {
-	if d <= 0 {
-		return otherwise
-	}
-	return d
-}
-
 // guardAsk is a request for a secret.
 type guardAsk struct {
 	op         string

@@ -16,7 +16,7 @@ const guardPage = 200
 // overLimit counts the requests before e, which was appended already. So of two that come at once, one is before the other,
 // whichever process takes them.
 func (g *Guard) overLimit(ctx context.Context, e *audit.Entry) (string, error) {
-	limit, per := g.Limit, guardWait(g.LimitPer, time.Hour)
+	limit, per := g.Limit, waitOr(g.LimitPer, time.Hour)
 	if limit == 0 {
 		limit = 3
 	}

@@ -116,7 +116,7 @@ func (g *Guard) rotatePrepare(ctx context.Context, t *workflow.Turn, s *guardRot
 			return workflow.Next{}, err
 		}
 	}
-	s.Until = t.Now.Add(guardWait(g.RotateWait, 7*24*time.Hour))
+	s.Until = t.Now.Add(waitOr(g.RotateWait, 7*24*time.Hour))
 	return workflow.Go("answer").Send("set", guardRotationOrder(t, s, guardRotates[s.Secret], "set")).Answered("set").At(s.Until).
 		Note("waits for the device"), nil
 }
@@ -180,7 +180,7 @@ func (g *Guard) accept(ctx context.Context, t *workflow.Turn, s *guardRotation) 
 
 // rotateAsk asks the device whether it has the candidate.
 func (g *Guard) rotateAsk(t *workflow.Turn, s *guardRotation) workflow.Next {
-	s.Until = t.Now.Add(guardWait(g.RotateWait, 7*24*time.Hour))
+	s.Until = t.Now.Add(waitOr(g.RotateWait, 7*24*time.Hour))
 	return workflow.Go("verify").Send("verify", guardRotationOrder(t, s, "VerifyRecoveryLock", "verify")).Answered("verify").At(s.Until).
 		Note("is verified")
 }

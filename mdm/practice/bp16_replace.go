@@ -150,7 +150,7 @@ func (s *replacing) send(t *workflow.Turn, next workflow.Next, cook string, iden
 
 // putOff makes the next attempt due later, each time longer.
 func (s *replacing) putOff(now time.Time, first time.Duration) {
-	wait := max(first, min(first<<min(s.Failures, 20), maxRenewalRetry))
+	wait := max(first, doubled(first, maxRenewalRetry, s.Failures+1, 20))
 	s.Failures++
 	s.NextAt = now.Add(wait)
 }

@@ -181,7 +181,7 @@ func (p *Erase) begin(ctx context.Context, t *workflow.Turn, s *eraseState) (wor
 			return workflow.Next{}, err
 		}
 	}
-	s.Until = t.Now.Add(machineOr(p.Deadline, 30*24*time.Hour))
+	s.Until = t.Now.Add(waitOr(p.Deadline, 30*24*time.Hour))
 	recipe := command.Recipe{Type: "EraseDevice", Name: EraseName, Args: s.Order.args(t.Run.ID), Traits: command.Erases}
 	return p.wait(t, s).Send("erase", command.Order{Command: recipe, Priority: command.Security, NotAfter: s.Until}).
 		Note("to be erased, for " + s.Order.Actor), nil
@@ -211,7 +211,7 @@ func (p *Erase) presumed(t *workflow.Turn, s *eraseState) time.Time {
 	if seen := t.Enrollment.LastSeenAt; s.AnsweredAt.IsZero() && seen.After(since) {
 		since = seen
 	}
-	return since.Add(machineOr(p.Silence, 24*time.Hour))
+	return since.Add(waitOr(p.Silence, 24*time.Hour))
 }
 
 func (p *Erase) sent(_ context.Context, t *workflow.Turn, s *eraseState) (workflow.Next, error) {

@@ -2,7 +2,6 @@ package practice
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gomdm/applemdm/command"
@@ -27,10 +26,8 @@ func installRetry(r workflow.Retry) workflow.Retry {
 	return r
 }
 
-// installWait is how long to wait after so many failures.
-func installWait(r workflow.Retry, failures int) time.Duration {
-	return min(r.First<<min(max(failures-1, 0), 20), r.Most)
-}
+// installDoublings is how often a wait doubles at most.
+const installDoublings = 20
 
 // installErrand is a command that a run sends until it succeeds, in the state of the run.
 type installErrand struct {
@@ -66,25 +63,16 @@ func (d *installErrand) take(t *workflow.Turn, name string, r workflow.Retry) (c
 }
 
 func (d *installErrand) fail(why string, now time.Time, r workflow.Retry) {
-	d.Out, d.Why = false, installClip(why)
+	d.Out, d.Why = false, said(why)
 	d.Tries++
-	d.Due = now.Add(installWait(r, d.Tries))
-}
-
-// installClip keeps what a device says from filling the state of a run.
-func installClip(text string) string {
-	const most = 300
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
+	d.Due = now.Add(doubled(r.First, r.Most, d.Tries, installDoublings))
 }
 
 // installReason says in words why a command did not succeed.
 func installReason(e command.Entry) string {
 	if e.State == command.Failed {
-		if result, err := command.ParseResult(e.Result); err == nil && result.Err() != nil {
-			return installClip(result.Err().Error())
+		if err := complaint(e); err != nil {
+			return said(err.Error())
 		}
 	}
 	return e.State.String()

@@ -101,7 +101,7 @@ func (l *Lock) begin(ctx context.Context, t *workflow.Turn, s *lockState) (workf
 			return workflow.Next{}, err
 		}
 	}
-	s.Until = t.Now.Add(machineOr(l.Deadline, 30*24*time.Hour))
+	s.Until = t.Now.Add(waitOr(l.Deadline, 30*24*time.Hour))
 	recipe := command.Recipe{Type: "DeviceLock", Name: LockName,
 		Args: map[string]string{"run": t.Run.ID, "message": s.Order.Message, "phone": s.Order.PhoneNumber}}
 	return workflow.Go("sent").Send("lock", command.Order{Command: recipe, Priority: command.Security, NotAfter: s.Until}).
@@ -141,13 +141,13 @@ func (l *Lock) sent(_ context.Context, t *workflow.Turn, s *lockState) (workflow
 	if said, ok := response.(*command.DeviceLockResponse); ok && err == nil {
 		s.Said = lockWord(schema.Or(said.MessageResult, ""))
 	}
-	s.Until = t.Now.Add(machineOr(l.Silence, 15*time.Minute))
+	s.Until = t.Now.Add(waitOr(l.Silence, 15*time.Minute))
 	if machineIsMac(t.Enrollment) {
 		o := machineInfo(command.DeviceInformationQueryOSVersion)
 		o.Priority, o.NotAfter = command.Security, s.Until
 		return workflow.Go("asked").Send("ask", o).Answered("ask").At(s.Until).Note("acknowledged; asked whether it still answers"), nil
 	}
-	s.Until = t.Now.Add(machineOr(l.Deadline, 30*24*time.Hour))
+	s.Until = t.Now.Add(waitOr(l.Deadline, 30*24*time.Hour))
 	o := command.Order{Command: command.SecurityInfo{}, Priority: command.Security, NotAfter: s.Until}
 	return workflow.Go("asked").Send("ask", o).Answered("ask").At(s.Until).Note("acknowledged; asked whether it has a passcode"), nil
 }

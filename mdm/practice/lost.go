@@ -185,7 +185,7 @@ func (l *LostMode) ask(t *workflow.Turn, s *lostState, step string) workflow.Nex
 // again waits, and then enables once more.
 func (l *LostMode) again(t *workflow.Turn, s *lostState, why string) workflow.Next {
 	s.Failures++
-	return workflow.Go("wait").At(t.Now.Add(machineWait(machineOr(l.Again, 5*time.Minute), 6*time.Hour, s.Failures))).Note(why)
+	return workflow.Go("wait").At(t.Now.Add(doubled(waitOr(l.Again, 5*time.Minute), 6*time.Hour, s.Failures, machineDoublings))).Note(why)
 }
 
 func (l *LostMode) wait(_ context.Context, t *workflow.Turn, s *lostState) (workflow.Next, error) {

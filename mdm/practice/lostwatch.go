@@ -27,7 +27,7 @@ func (l *LostMode) watch(ctx context.Context, t *workflow.Turn, s *lostState) (w
 	if err := l.tell(ctx, t, s); err != nil {
 		return workflow.Next{}, err
 	}
-	checks := machineOr(l.Check, 12*time.Hour)
+	checks := waitOr(l.Check, 12*time.Hour)
 	r, answered := machineAnswer(t, "check")
 	if on, known := lostOn(r); answered && known && !on {
 		s.Failures = 0
@@ -127,6 +127,6 @@ func (l *LostMode) over(_ context.Context, t *workflow.Turn, s *lostState) (work
 		return workflow.Finish("off, for " + s.Ending.Actor), nil
 	}
 	s.Failures++
-	wait := machineWait(machineOr(l.Again, 5*time.Minute), 6*time.Hour, s.Failures)
+	wait := doubled(waitOr(l.Again, 5*time.Minute), 6*time.Hour, s.Failures, machineDoublings)
 	return workflow.Go("disable").At(t.Now.Add(wait)).Note("it does not report that it is off"), nil
 }

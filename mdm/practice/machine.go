@@ -150,10 +150,7 @@ func machineAnswer(t *workflow.Turn, name string) (machineResult, bool) {
 	switch entry.State {
 	case command.Acknowledged:
 	case command.Failed, command.FormatError:
-		if result, err := command.ParseResult(entry.Result); err == nil {
-			out.Err = result.Err()
-		}
-		if out.Err == nil {
+		if out.Err = complaint(entry); out.Err == nil {
 			out.Err = errors.New("the device answered " + entry.State.String())
 		}
 	default:
@@ -184,17 +181,8 @@ func machineSaid(r machineResult) *command.DeviceInformationQueryResponses {
 	return nil
 }
 
-// machineWait is how long to wait after so many failures: twice as long each time.
-func machineWait(first, most time.Duration, failures int) time.Duration {
-	return min(first<<min(max(failures-1, 0), 16), most)
-}
-
-func machineOr(d, otherwise time.Duration) time.Duration {
-	if d <= 0 {
-		return otherwise
-	}
-	return d
-}
+// machineDoublings is how often a wait doubles at most.
+const machineDoublings = 16
 
 func machineText(s string) *string {
 	if s == "" {

@@ -111,7 +111,7 @@ func (u *Update) ask(_ context.Context, t *workflow.Turn, s *updateState) (workf
 
 // last is when it is given up.
 func (u *Update) last(s *updateState) time.Time {
-	return s.Order.Deadline.Add(machineOr(u.Patience, 14*24*time.Hour))
+	return s.Order.Deadline.Add(waitOr(u.Patience, 14*24*time.Hour))
 }
 
 // look judges the version that a device reports, and goes on from there.
@@ -161,7 +161,7 @@ func updateDeclares(d ddm.Declaration, e *mdm.Enrollment) bool {
 
 // later looks again after a while, and once at the deadline.
 func (u *Update) later(t *workflow.Turn, s *updateState, note string) workflow.Next {
-	next := workflow.Go("ask").At(t.Now.Add(machineOr(u.Check, 6*time.Hour))).Note(note)
+	next := workflow.Go("ask").At(t.Now.Add(waitOr(u.Check, 6*time.Hour))).Note(note)
 	if t.Now.Before(s.Order.Deadline) {
 		next = next.At(s.Order.Deadline)
 	}

@@ -56,7 +56,7 @@ func (u *Update) sent(_ context.Context, t *workflow.Turn, s *updateState) (work
 	} else if word := updateStatus(r); word != "" {
 		said = word
 	}
-	wait := machineWait(machineOr(u.Again, time.Hour), 24*time.Hour, s.Attempts)
+	wait := doubled(waitOr(u.Again, time.Hour), 24*time.Hour, s.Attempts, machineDoublings)
 	return workflow.Go("ask").At(t.Now.Add(wait)).Note(fmt.Sprintf("attempt %d: %s; it reported %s", s.Attempts, said, s.Reports)), nil
 }
 

@@ -139,7 +139,7 @@ func (e *Engine) TryAgain(ctx context.Context, tenant, id, why string) (Run, err
 		}
 		r.Status, r.Attempts, r.Due = Open, 0, now
 		if why != "" {
-			r.Note = clip(why)
+			r.Note = clipped(why)
 		}
 		return nil, nil
 	})

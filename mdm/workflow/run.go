@@ -192,7 +192,7 @@ func (r *Run) outlive(k kind, e mdm.Event, now time.Time) {
 	if note == "" {
 		note = "the enrollment ended"
 	}
-	r.End(status, clip(note), now)
+	r.End(status, clipped(note), now)
 }
 
 func (r *Run) awaits(e *mdm.Event) bool {

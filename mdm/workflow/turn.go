@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gomdm/applemdm/command"
+	"github.com/gomdm/applemdm/internal/clip"
 	"github.com/gomdm/applemdm/mdm"
 )
 
@@ -158,7 +159,7 @@ func (e *Engine) answers(ctx context.Context, t *Turn) error {
 // fail notes that a step failed.
 func (r *Run) fail(err error, retry Retry, now time.Time) {
 	r.Attempts++
-	r.Error = clip(err.Error())
+	r.Error = clipped(err.Error())
 	r.MovedAt = now
 	r.release()
 	if wait, again := retry.wait(r.Attempts); again {
@@ -172,11 +173,8 @@ func (r *Run) release() { r.Holder, r.LeasedUntil = "", time.Time{} }
 
 const maxText = 1000
 
-func clip(s string) string {
-	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "") + "…"
-	}
-	return s
+func clipped(s string) string {
+	return clip.Text(s, maxText, maxText)
 }
 
 // settle applies what a step said, which was told of these answers.
@@ -185,7 +183,7 @@ func (r *Run) settle(n Next, state json.RawMessage, answers map[string]command.E
 	r.release()
 	r.Attempts, r.Error, r.MovedAt, r.State, r.Signal, r.Missed = 0, "", now, state, nil, nil
 	if n.note != "" {
-		r.Note = clip(n.note)
+		r.Note = clipped(n.note)
 	}
 	s := Settlement{Drops: r.drops(n.drops)}
 	for _, name := range n.forgets(r, answers) {
@@ -250,7 +248,7 @@ func (r *Run) refused(uuid string, err error, now time.Time) {
 		if sent.UUID != uuid {
 			continue
 		}
-		sent.Refused = clip(err.Error())
+		sent.Refused = clipped(err.Error())
 		r.Sent[name] = sent
 		for _, awaited := range r.Waits.Answers {
 			if awaited == name && r.Status == Open {
