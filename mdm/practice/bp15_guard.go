@@ -30,10 +30,10 @@ type Guard struct {
 	Vault  GuardVault      // required for all other secrets
 	Roster workflow.Roster // required
 	Runs   GuardRuns       // required: where runs are looked at
-	Engine GuardEngine     // required for ClearPasscode and Rotate: server.Server.Workflows
+	Engine GuardEngine     // required for ClearPasscode, Rotate, Found and what needs approval: server.Server.Workflows
 
-	// Lost says whether a device is marked lost, by a flag of yours. Nil: none is. A device with an open run of the workflow
-	// "lost-mode" is lost in any case. An error is no permission.
+	// Lost says whether a device is marked lost, by a flag of yours. Nil: none is. A device that was to be in Lost Mode is lost in any
+	// case, until it is known not to be: see [Guard.Found]. An error is no permission.
 	Lost func(context.Context, mdm.EnrollmentID) (bool, error)
 
 	// Limit is how many secrets may be asked for within LimitPer, of one device, and by one actor. 0: 3; negative: any number.
@@ -41,9 +41,11 @@ type Guard struct {
 	Limit    int
 	LimitPer time.Duration // 0: 1 h
 
-	SecondApprover bool          // a passcode is cleared only if somebody else than the actor approves
-	ApprovalWait   time.Duration // how long that may take; 0: 24 h
-	ClearWait      time.Duration // how long a ClearPasscode may wait for the device; 0: 1 h: its owner stands there
+	SecondApprover bool            // a passcode is cleared only if somebody else than the actor approves
+	Approval       []GuardedSecret // kinds that are given out (GuardUnlockToken: used) only if somebody else approves
+	ApprovalWait   time.Duration   // how long that may take; 0: 24 h
+	ClearWait      time.Duration   // how long a ClearPasscode may wait for the device; 0: 1 h: its owner stands there
+	ReleaseWait    time.Duration   // how long what was approved may be fetched, once; 0: 1 h
 
 	RotateWait time.Duration // how long a new secret may wait for the device; 0: 7 days
 	// Generate makes a new secret. Nil: 20 letters and digits, about 100 bits, that are not mistaken for each other.
@@ -88,13 +90,14 @@ const (
 	GuardAdminPassword        GuardedSecret = "admin-password"         // of the managed administrator of a Mac
 	GuardActivationLockBypass GuardedSecret = "activation-lock-bypass" // bypass code
 	GuardDeviceLockPIN        GuardedSecret = "device-lock-pin"        // with which a Mac was locked
+	GuardErasePIN             GuardedSecret = "erase-pin"              // with which a Mac was erased: only by Erase.PIN
 )
 
-// Names of the Guard's workflows and cooks, and of the workflow whose open run means that a device is lost.
+// Names of the Guard's workflows and cooks.
 const (
 	GuardClearPasscode = "clear-passcode"
+	GuardReleaseSecret = "release-secret"
 	GuardRotateSecret  = "rotate-secret"
-	guardLostMode      = "lost-mode"
 )
 
 // Actions of the Guard in the audit log.
@@ -105,10 +108,11 @@ const (
 	GuardNotApproved       = "approval.refused"  // Actor: who is none; Details: why
 	GuardCalledOff         = "secret.called-off" // at delivery; Details: why
 	GuardReleased          = "secret.released"   // it follows at once, if nothing breaks
-	GuardOutcome           = "secret.outcome"    // Details: outcome
+	GuardOutcome           = "secret.outcome"    // Details: outcome, and as status done, failed, canceled or superseded
 	GuardKept              = "secret.kept"       // a new value is stored
 	GuardRotationRequested = "rotation.requested"
 	GuardRotationOutcome   = "rotation.outcome"
+	GuardFound             = "device.found"
 )
 
 // guardServer is the actor of what no person does.
@@ -116,7 +120,7 @@ const guardServer = "server"
 
 // Workflows returns the workflows of the Guard, for the server's configuration.
 func (g *Guard) Workflows() []workflow.Any {
-	return []workflow.Any{g.clearing(), g.rotating()}
+	return []workflow.Any{g.clearing(), g.releasing(), g.rotating(), g.recording(), g.missing(), g.finding()}
 }
 
 // Cooks returns what makes the Guard's commands at delivery, for the server's configuration.
@@ -135,6 +139,7 @@ func (g *Guard) now() time.Time {
 type guardAsk struct {
 	op         string
 	secret     GuardedSecret
+	what       string // of what there is of it; see guardRelease
 	enrollment mdm.EnrollmentID
 	actor      string
 	reason     string
@@ -158,6 +163,9 @@ func (g *Guard) admit(ctx context.Context, a guardAsk) (int64, error) {
 		return 0, mdm.Errorf(mdm.Malformed, a.op, "an enrollment is required")
 	}
 	details := map[string]string{"secret": string(a.secret), "possession": strconv.FormatBool(a.possession)}
+	if a.what != "" {
+		details["of"] = guardClip(a.what)
+	}
 	e, err := g.record(ctx, GuardRequested, a.actor, a.reason, a.enrollment, details)
 	if err != nil {
 		return 0, err
@@ -199,7 +207,7 @@ func guardClip(s string) string {
 // objection returns what speaks against a request, empty if nothing does.
 func (g *Guard) objection(ctx context.Context, a guardAsk, e *audit.Entry) (string, error) {
 	if !a.possession {
-		return "nobody has verified that the device is in its owner's hands", nil
+		return guardNoPossession, nil
 	}
 	if a.objects != nil {
 		if why, err := a.objects(ctx); why != "" || err != nil {
@@ -212,22 +220,10 @@ func (g *Guard) objection(ctx context.Context, a guardAsk, e *audit.Entry) (stri
 	return g.overLimit(ctx, e)
 }
 
-const guardLost = "the device is marked lost"
+const (
+	guardLost         = "the device is marked lost"
+	guardNoPossession = "nobody has verified that the device is in its owner's hands"
+)
 
 // guardUnasked is the end of a run that somebody began past the Guard: it is on no record.
 const guardUnasked = "nobody asked the guard for it"
-
-// lost reports whether a device is lost, by the vendor's flag or because it is in Lost Mode.
-func (g *Guard) lost(ctx context.Context, id mdm.EnrollmentID) (bool, error) {
-	if g.Lost != nil {
-		if lost, err := g.Lost(ctx, id); lost || err != nil {
-			return lost, err
-		}
-	}
-	q := workflow.Query{Tenant: id.Tenant, Workflow: guardLostMode, Enrollment: id.DeviceID(),
-		Status: []workflow.Status{workflow.Open, workflow.Aside}, Limit: 1}
-	for _, err := range g.Runs.Runs(ctx, q) {
-		return err == nil, err
-	}
-	return false, nil
-}

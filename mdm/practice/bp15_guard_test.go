@@ -224,6 +224,9 @@ func TestBP15_LostMode(t *testing.T) {
 		_, err = l.server.Workflows().Cancel(t.Context(), "", run.ID, "found again")
 		require.NoError(t, err)
 		_, err = l.ClearPasscode(t.Context(), clearing(d))
+		forbidden(t, err)
+		require.NoError(t, l.Found(t.Context(), practice.FoundRequest{Enrollment: id(d), Actor: "bob", Reason: "it lies here"}))
+		_, err = l.ClearPasscode(t.Context(), clearing(d))
 		require.NoError(t, err)
 	})
 }

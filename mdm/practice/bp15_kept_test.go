@@ -35,7 +35,7 @@ func TestBP15_ReleaseAndKeep(t *testing.T) {
 		r.Secret = practice.GuardDeviceLockPIN
 		_, err = l.Release(t.Context(), r)
 		assert.Equal(t, mdm.NotFound, mdm.CodeOf(err))
-		assert.Equal(t, []string{"secret.requested", "secret.released", "secret.requested", "secret.refused: nobody has verified that the device is in its owner's hands",
+		assert.Equal(t, []string{"secret.requested", "secret.released", "secret.outcome: it was given out", "secret.requested", "secret.refused: nobody has verified that the device is in its owner's hands",
 			"secret.requested", "secret.released", "secret.outcome: there is none"}, l.audited())
 
 		keep := practice.KeepRequest{Secret: practice.GuardDeviceLockPIN, Enrollment: id(d), Value: mdm.SecretString("123456"), Actor: "anna", Reason: "locked"}

@@ -93,7 +93,7 @@ func (g *Guard) rotating() *workflow.Workflow[guardRotation] {
 	type step = func(context.Context, *workflow.Turn, *guardRotation) (workflow.Next, error)
 	return &workflow.Workflow[guardRotation]{
 		Name: GuardRotateSecret, First: "prepare",
-		Steps: map[string]step{"prepare": g.rotatePrepare, "answer": g.rotateAnswer, "verify": g.rotateVerify},
+		Steps: map[string]step{"prepare": g.rotatePrepare, "answer": g.rotateAnswer, "verify": g.rotateVerify}, Outlived: guardOutlived,
 	}
 }
 

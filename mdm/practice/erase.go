@@ -25,7 +25,8 @@ type Erase struct {
 	Roster  workflow.Roster                         // required
 	Runs    MachineRuns                             // required: what is canceled is not erased, wherever the command is by then
 	PINs    PINs                                    // required for Macs
-	Release func(context.Context, PINRequest) error // asked before a PIN is read, and the place to record that; nil: none is read
+	Guard   *Guard                                  // gives PINs out, as it does other secrets: on record, and within its limits
+	Release func(context.Context, PINRequest) error // asked before a PIN is read; nil: Guard alone decides, and without it none is read
 
 	// Confirm has the last word: an error of it refuses. Of what it refuses when the device asks, the command is called off. It may
 	// be called again. Nil: who says who he is and why may.
@@ -64,12 +65,14 @@ func (p *Erase) Begin(ctx context.Context, e *workflow.Engine, id mdm.Enrollment
 	return machineBegin(ctx, e, p.Roster, EraseName, id, eraseState{Order: o}, func(e *mdm.Enrollment) error { return p.allowed(ctx, e, o) })
 }
 
-// PIN reads the PIN of a run, as soon as it was made. Release is asked first.
+// PIN reads the PIN of a run, as soon as it was made. Release is asked first, and then Guard, as [Guard.Release] says.
 func (p *Erase) PIN(ctx context.Context, r PINRequest) (mdm.Secret, error) {
-	return machineRead(ctx, p.PINs, p.Release, "practice.Erase", erasePIN(r.Enrollment, r.Run), r)
+	return p.drawer().read(ctx, "practice.Erase", r)
 }
 
-func erasePIN(id mdm.EnrollmentID, run string) string { return "erase-pin/" + id.String() + "/" + run }
+func (p *Erase) drawer() pinDrawer {
+	return pinDrawer{pins: p.PINs, kind: GuardErasePIN, prefix: "erase-pin", release: p.Release, guard: p.Guard}
+}
 
 // allowed says why a device is not to be erased.
 func (p *Erase) allowed(ctx context.Context, e *mdm.Enrollment, o EraseOrder) error {
@@ -125,20 +128,17 @@ func eraseOrder(args map[string]string) EraseOrder {
 func (p *Erase) Cooks() map[string]command.Cook { return map[string]command.Cook{EraseName: p.cook} }
 
 func (p *Erase) cook(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (command.Command, error) {
-	if err := machineOpen(ctx, p.Runs, EraseName, id, args["run"]); err != nil {
-		return nil, err
-	}
-	e, err := p.Roster.Enrollment(ctx, id)
+	e, err := machineCooked(ctx, p.Runs, p.Roster, EraseName, id, args["run"])
 	if err != nil {
 		return nil, err
 	}
 	o := eraseOrder(args)
-	if e.State != mdm.Enrolled || p.allowed(ctx, e, o) != nil {
+	if p.allowed(ctx, e, o) != nil {
 		return nil, command.ErrCalledOff
 	}
 	c := o.command()
 	if machineIsMac(e) {
-		if c.PIN, err = machinePIN(ctx, p.PINs, erasePIN(id, args["run"])); err != nil {
+		if c.PIN, err = p.drawer().make(ctx, id, args["run"]); err != nil {
 			return nil, err
 		}
 	}
@@ -177,7 +177,7 @@ func (p *Erase) begin(ctx context.Context, t *workflow.Turn, s *eraseState) (wor
 		return workflow.GiveUp("not erased: " + err.Error()), nil
 	}
 	if machineIsMac(t.Enrollment) {
-		if _, err := machinePIN(ctx, p.PINs, erasePIN(t.Run.Enrollment, t.Run.ID)); err != nil {
+		if _, err := p.drawer().make(ctx, t.Run.Enrollment, t.Run.ID); err != nil {
 			return workflow.Next{}, err
 		}
 	}

@@ -26,7 +26,8 @@ type Lock struct {
 	Roster  workflow.Roster                         // required
 	Runs    MachineRuns                             // required: what is canceled is not locked, wherever the command is by then
 	PINs    PINs                                    // required for Macs
-	Release func(context.Context, PINRequest) error // asked before a PIN is read, and the place to record that; nil: none is read
+	Guard   *Guard                                  // gives PINs out, as it does other secrets: on record, and within its limits
+	Release func(context.Context, PINRequest) error // asked before a PIN is read; nil: Guard alone decides, and without it none is read
 
 	Deadline time.Duration // how long the device may stay away; 0: 30 days
 	Silence  time.Duration // how long a Mac does not answer before it is taken for locked; 0: 15 min
@@ -53,12 +54,14 @@ func (l *Lock) Begin(ctx context.Context, e *workflow.Engine, id mdm.EnrollmentI
 	return machineBegin(ctx, e, l.Roster, LockName, id, lockState{Order: o}, func(e *mdm.Enrollment) error { return l.capable(e, o) })
 }
 
-// PIN reads the PIN of a run, as soon as it was made. Release is asked first.
+// PIN reads the PIN of a run, as soon as it was made. Release is asked first, and then Guard, as [Guard.Release] says.
 func (l *Lock) PIN(ctx context.Context, r PINRequest) (mdm.Secret, error) {
-	return machineRead(ctx, l.PINs, l.Release, "practice.Lock", lockPIN(r.Enrollment, r.Run), r)
+	return l.drawer().read(ctx, "practice.Lock", r)
 }
 
-func lockPIN(id mdm.EnrollmentID, run string) string { return "lock-pin/" + id.String() + "/" + run }
+func (l *Lock) drawer() pinDrawer {
+	return pinDrawer{pins: l.PINs, kind: GuardDeviceLockPIN, prefix: "lock-pin", release: l.Release, guard: l.Guard}
+}
 
 // capable says why a device cannot be locked.
 func (l *Lock) capable(e *mdm.Enrollment, o LockOrder) error {
@@ -97,7 +100,7 @@ func (l *Lock) begin(ctx context.Context, t *workflow.Turn, s *lockState) (workf
 		return workflow.GiveUp(err.Error()), nil
 	}
 	if machineIsMac(t.Enrollment) {
-		if _, err := machinePIN(ctx, l.PINs, lockPIN(t.Run.Enrollment, t.Run.ID)); err != nil {
+		if _, err := l.drawer().make(ctx, t.Run.Enrollment, t.Run.ID); err != nil {
 			return workflow.Next{}, err
 		}
 	}
@@ -109,20 +112,17 @@ func (l *Lock) begin(ctx context.Context, t *workflow.Turn, s *lockState) (workf
 }
 
 func (l *Lock) cook(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (command.Command, error) {
-	if err := machineOpen(ctx, l.Runs, LockName, id, args["run"]); err != nil {
-		return nil, err
-	}
-	e, err := l.Roster.Enrollment(ctx, id)
+	e, err := machineCooked(ctx, l.Runs, l.Roster, LockName, id, args["run"])
 	if err != nil {
 		return nil, err
 	}
 	o := LockOrder{Message: args["message"], PhoneNumber: args["phone"]}
-	if e.State != mdm.Enrolled || l.capable(e, o) != nil {
+	if l.capable(e, o) != nil {
 		return nil, command.ErrCalledOff
 	}
 	c := o.command(e)
 	if machineIsMac(e) {
-		c.PIN, err = machinePIN(ctx, l.PINs, lockPIN(id, args["run"]))
+		c.PIN, err = l.drawer().make(ctx, id, args["run"])
 	}
 	return c, err
 }

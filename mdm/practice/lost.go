@@ -12,7 +12,8 @@ import (
 	"github.com/gomdm/applemdm/mdm/workflow"
 )
 
-// LostModeName is the name of the workflow of [LostMode], and the key of its runs: a device is lost while one is open.
+// LostModeName is the name of the workflow of [LostMode], and the key of its runs: a device is lost while one is open, and for a
+// [Guard] until the device was seen to be out of Lost Mode, or found.
 const LostModeName = "lost-mode"
 
 // What [LostMode.Tell] tells a run.

@@ -2,10 +2,8 @@ package practice
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 	"time"
 
@@ -17,52 +15,6 @@ import (
 
 // machineSteps are the steps of a workflow with state S.
 type machineSteps[S any] = map[string]func(context.Context, *workflow.Turn, *S) (workflow.Next, error)
-
-// PINs keeps the PINs that are made for devices, sealed. A storage.Vault is one.
-type PINs interface {
-	// CreateSecret stores a secret only if there is none of that name, and returns the one that is stored then.
-	CreateSecret(ctx context.Context, name string, s mdm.Secret) (mdm.Secret, error)
-	// Secret returns a zero Secret and no error if there is none.
-	Secret(ctx context.Context, name string) (mdm.Secret, error)
-}
-
-// PINRequest is somebody who wants to read a PIN.
-type PINRequest struct {
-	Enrollment mdm.EnrollmentID
-	Run        string // whose PIN it is
-	Actor      string
-	Reason     string
-}
-
-// machinePIN makes a PIN of six digits for a run, once: a step or a cook that is repeated gets the same.
-func machinePIN(ctx context.Context, pins PINs, name string) (mdm.Secret, error) {
-	if pins == nil {
-		return mdm.Secret{}, errors.New("practice: there is nowhere to keep a PIN")
-	}
-	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
-	if err != nil {
-		return mdm.Secret{}, err
-	}
-	return pins.CreateSecret(ctx, name, mdm.SecretString(fmt.Sprintf("%06d", n.Int64())))
-}
-
-// machineRead gives out a PIN, after release has agreed.
-func machineRead(ctx context.Context, pins PINs, release func(context.Context, PINRequest) error, op, name string, r PINRequest) (mdm.Secret, error) {
-	if err := machineAsked(op, r.Actor, r.Reason); err != nil {
-		return mdm.Secret{}, err
-	}
-	if pins == nil || release == nil {
-		return mdm.Secret{}, mdm.Errorf(mdm.Forbidden, op, "PINs are not given out here")
-	}
-	if err := release(ctx, r); err != nil {
-		return mdm.Secret{}, err
-	}
-	pin, err := pins.Secret(ctx, name)
-	if err == nil && pin.IsZero() {
-		return mdm.Secret{}, mdm.Errorf(mdm.NotFound, op, "there is no PIN of that run")
-	}
-	return pin, err
-}
 
 // machineAsked checks that it is known who wants something and why.
 func machineAsked(op, actor, reason string) error {
@@ -129,6 +81,19 @@ func machineOpen(ctx context.Context, runs MachineRuns, name string, id mdm.Enro
 		return command.ErrCalledOff
 	}
 	return nil
+}
+
+// machineCooked is the beginning of a cook: it returns the enrollment, or command.ErrCalledOff if the run is over or the enrollment
+// is not managed any more.
+func machineCooked(ctx context.Context, runs MachineRuns, roster workflow.Roster, name string, id mdm.EnrollmentID, run string) (*mdm.Enrollment, error) {
+	if err := machineOpen(ctx, runs, name, id, run); err != nil {
+		return nil, err
+	}
+	e, err := roster.Enrollment(ctx, id)
+	if err == nil && e.State != mdm.Enrolled {
+		err = command.ErrCalledOff
+	}
+	return e, err
 }
 
 // machineResult is how a command of a run ended.
