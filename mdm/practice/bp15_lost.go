@@ -48,7 +48,7 @@ func (g *Guard) Found(ctx context.Context, r FoundRequest) error {
 	case err != nil:
 		return err
 	case trail.open != "":
-		return &mdm.Error{Code: mdm.Forbidden, Op: op, Enrollment: id, Err: fmt.Errorf("Lost Mode is to be ended first: run %s", trail.open)}
+		return &mdm.Error{Code: mdm.Forbidden, Op: op, Enrollment: id, Err: fmt.Errorf("the run %s of Lost Mode is to be ended first", trail.open)}
 	case !trail.isLost():
 		return &mdm.Error{Code: mdm.NotFound, Op: op, Enrollment: id}
 	}

@@ -125,6 +125,10 @@ func revokeAnew(w *world) {
 	assert.True(w, w.revoke(e, 1, first), "its own is of no use to the next one")
 	assert.False(w, w.revoke(e, 1, e.fingerprint()))
 	e.expect(e.idle(), "")
+	second := e.fingerprint()
+	e.reenroll()
+	assert.False(w, w.revoke(e, 1, second), "it was a later one's")
+	assert.True(w, w.revoke(e, 2, second))
 }
 
 func endGeneration(w *world) {

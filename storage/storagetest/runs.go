@@ -448,42 +448,6 @@ func runChanged(w *world) {
 	assert.Empty(w, w.leaseRuns("me", w.now().Add(time.Hour)))
 }
 
-func runCanceled(w *world) {
-	d, other := w.enrolled("D"), w.enrolled("E")
-	e := w.engine(w.now)
-	theirs := w.queued(command.ProfileList{}, d, other)
-	var runs []workflow.Run
-	for _, of := range []*device{d, d, other} {
-		r, _, err := e.Begin(w.Context(), "asks", of.id, "", nil)
-		require.NoError(w, err)
-		runs = append(runs, r)
-	}
-	require.NoError(w, e.Flush(w.Context()))
-	sent := func(n int) string { return w.runNow(runs[n].ID).Sent["info"].UUID }
-	d.ack(d.ack(d.idle())) // of theirs, and of a first question
-	answered, open := sent(0), sent(1)
-	if w.state(d, open) == command.Acknowledged {
-		answered, open = open, answered
-	}
-	require.Equal(w, command.Sent, w.state(d, open), "a device that was given it may answer still")
-
-	no := errors.New("no")
-	_, err := w.Runs.ChangeRun(w.Context(), "", runs[0].ID, func(*workflow.Run) ([]string, error) { return []string{open, theirs}, no })
-	require.ErrorIs(w, err, no)
-	assert.Equal(w, command.Sent, w.state(d, open), "a change that fails withdraws nothing")
-	for _, r := range runs[:2] {
-		_, err := e.Cancel(w.Context(), "", r.ID, "enough")
-		require.NoError(w, err)
-	}
-	assert.Equal(w, command.Canceled, w.state(d, open))
-	assert.Equal(w, workflow.Dropped, w.entry(d, open).Note)
-	assert.Equal(w, command.Acknowledged, w.state(d, answered), "what has an answer keeps it")
-	d.expect(d.answer("Acknowledged", open), "")
-	assert.Equal(w, []string{theirs, sent(2)}, other.run(), "what is nobody's, and another device's, goes on")
-	_, err = e.Cancel(w.Context(), "", runs[1].ID, "again")
-	assert.Equal(w, mdm.NotFound, mdm.CodeOf(err))
-}
-
 func runsSwept(w *world) {
 	d := w.enrolled("D")
 	at := w.now()
