@@ -136,6 +136,7 @@ func (a *api) table() map[string]func(*call) (any, error) {
 	optional(s.Runs != nil, "GET /v1/runs/{id}", a.run)
 	engine := s.Runs != nil && a.cfg.Workflows != nil
 	optional(engine, "POST /v1/workflows/{name}/runs", a.beginRuns)
+	optional(engine, "POST /v1/runs/resume", a.resumeRuns)
 	optional(engine, "POST /v1/runs/{id}/cancel", a.cancelRun)
 	optional(engine, "POST /v1/runs/{id}/resume", a.resumeRun)
 	optional(s.PushCertificates != nil, "GET /v1/push-certificates", a.pushCertificates)

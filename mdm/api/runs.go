@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"net/http"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -122,8 +123,8 @@ func noRun(err error, text string) error {
 // maxReason bounds what an operator gives as a reason, in bytes.
 const maxReason = 500
 
-func (c *call) reason(otherwise string) (string, error) {
-	if err := c.one("reason"); err != nil {
+func (c *call) reason(otherwise string, others ...string) (string, error) {
+	if err := c.one(append(others, "reason")...); err != nil {
 		return "", err
 	}
 	reason := c.param("reason")
@@ -158,4 +159,41 @@ func (a *api) resumeRun(c *call) (any, error) {
 		return nil, noRun(err, "no such run, or it is over")
 	}
 	return shownRun(&r), nil
+}
+
+// resumed is the answer to who has many runs go on.
+type resumed struct {
+	Again int    `json:"again"`
+	Left  int    `json:"left"`
+	Next  string `json:"next,omitempty"`
+}
+
+// resumeRuns does it to all runs of a workflow that failed, or, with a limit, to so many.
+func (a *api) resumeRuns(c *call) (any, error) {
+	reason, err := c.reason("", "workflow", "status", "step", "after", "limit")
+	if err != nil {
+		return nil, err
+	}
+	q := workflow.Query{Tenant: c.tenant, Workflow: c.param("workflow"), Step: c.param("step"), After: c.param("after")}
+	if q.Workflow == "" {
+		return nil, malformed("of which workflow? workflow=<name>")
+	}
+	if q.Status, err = named([]workflow.Status{workflow.Open, workflow.Aside}, c.param("status"), "status of a run that can be tried again"); err != nil {
+		return nil, err
+	}
+	if c.param("limit") != "" {
+		if q.Limit, err = c.limit(); err != nil {
+			return nil, err
+		}
+	}
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{}) // it takes as long as it takes
+	n, err := a.cfg.Workflows.TryAgainMany(c.Context(), q, reason, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer := resumed{Again: n.Again, Left: n.Left}
+	if q.Limit > 0 && n.Again+n.Left == q.Limit {
+		answer.Next = n.Last
+	}
+	return answer, nil
 }

@@ -135,6 +135,34 @@ func TestRunsAreCanceledAndResumed(t *testing.T) {
 	assert.Equal(t, []any{list[0]}, only)
 }
 
+func TestManyRunsAreResumed(t *testing.T) {
+	k, e := newRunKit(t)
+	for _, device := range []string{"A", "B", "C", "D"} {
+		k.enroll(mdm.EnrollmentID{Device: device})
+	}
+	k.enroll(mdm.EnrollmentID{Tenant: "red", Device: "A"})
+	k.do(200, "POST", "/v1/workflows/broken/runs?all=1&key=k", "")
+	k.do(200, "POST", "/v1/workflows/broken/runs?all=1&key=k", "", "X-Tenant", "red")
+	k.do(200, "POST", "/v1/workflows/asking/runs?to=A", "")
+	require.NoError(t, e.Flush(t.Context()))
+	count := func(query string, headers ...string) int {
+		return len(k.do(200, "GET", "/v1/runs?"+query, "", headers...)["runs"].([]any))
+	}
+	require.Equal(t, 4, count("status=aside"))
+	first := k.do(200, "POST", "/v1/runs/resume?workflow=broken&limit=1&reason=up+again", "")
+	assert.Equal(t, []any{1., 0.}, []any{first["again"], first["left"]})
+	assert.Equal(t, 3, count("status=aside"), "a few first")
+	assert.Equal(t, "up again", k.do(200, "GET", "/v1/runs/"+first["next"].(string), "")["note"])
+	rest := k.do(200, "POST", "/v1/runs/resume?workflow=broken&after="+first["next"].(string), "")
+	assert.Equal(t, map[string]any{"again": 3., "left": 0.}, rest)
+	assert.Zero(t, count("status=aside"))
+	assert.Equal(t, 1, count("status=aside", "X-Tenant", "red"))
+	assert.Equal(t, map[string]any{"again": 0., "left": 1.}, k.do(200, "POST", "/v1/runs/resume?workflow=asking&status=open,aside&step=look", ""))
+	for _, query := range []string{"", "?status=aside", "?workflow=broken&status=done", "?workflow=broken&limit=0", "?workflow=broken&to=A", "?workflow=broken&reason=" + strings.Repeat("x", maxReason+1)} {
+		k.do(400, "POST", "/v1/runs/resume"+query, "")
+	}
+}
+
 func TestRunsThatAreRefused(t *testing.T) {
 	k, e := newRunKit(t)
 	k.enroll(mdm.EnrollmentID{Device: "A"})

@@ -128,21 +128,3 @@ func manyID(r *Run, known *mdm.Enrollment) string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{"many", r.Workflow, r.Key, known.ID.Tenant, known.ID.String(), generation}, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
-
-// TryAgain has a step that failed tried again at once: of a run that was set aside, or of one that waits for its next attempt. Why
-// is noted, if it is not empty. Any other run is left alone, and the error is a Malformed one: [Engine.Resume] wakes those, too.
-func (e *Engine) TryAgain(ctx context.Context, tenant, id, why string) (Run, error) {
-	now := e.cfg.Clock()
-	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) ([]string, error) {
-		if r.Status != Aside && r.Attempts == 0 {
-			return nil, mdm.Errorf(mdm.Malformed, "workflow.TryAgain", "no step of the run has failed")
-		}
-		r.Status, r.Attempts, r.Due = Open, 0, now
-		if why != "" {
-			r.Note = clipped(why)
-		}
-		return nil, nil
-	})
-	e.Notify()
-	return r, err
-}
