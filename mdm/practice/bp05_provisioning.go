@@ -58,7 +58,7 @@ func (p *Provisioning) Workflows() []workflow.Any {
 // Sweep begins the watch over all enrollments of a filter that have none, and returns of how many. It may be called at any time and
 // again.
 func (p *Provisioning) Sweep(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
-	return renewalBegin(ctx, p.Roster, engine, f, provisioningName, provisioningName, provisioningState{})
+	return renewalBegin(ctx, p.Roster, engine, f, provisioningName, provisioningName, nil)
 }
 
 // watch takes in what was answered and does what the planner says.

@@ -119,11 +119,13 @@ var renewalSetAside = workflow.Retry{Limit: 3, First: time.Minute}
 // and again: for the devices that were there before, and for those whose run an operator has ended. It takes for granted that their
 // profile is one of Recipe as it is now; what else is in it is for Ends to tell.
 func (r *Renewal) Sweep(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
-	return renewalBegin(ctx, r.Roster, engine, f, renewalName, renewalName, renewalState{})
+	return renewalBegin(ctx, r.Roster, engine, f, renewalName, renewalName, nil)
 }
 
-// renewalBegin begins a run on each managed device that f selects.
-func renewalBegin(ctx context.Context, roster checkin.Roster, engine *workflow.Engine, f mdm.Filter, name, key string, state any) (begun int, err error) {
+// renewalBegin begins a run on each managed device that f selects, unless it has an open one with the key: what became of earlier
+// ones does not matter, so this is not Engine.BeginMany, with which a device has one for ever. Choose says with which state, or that
+// a device needs none; nil: all, with the zero value of the state.
+func renewalBegin(ctx context.Context, roster checkin.Roster, engine *workflow.Engine, f mdm.Filter, name, key string, choose renewalChoice) (begun int, err error) {
 	f.States = []mdm.State{mdm.Enrolled}
 	for e, err := range roster.Enrollments(ctx, f) {
 		if err != nil {
@@ -131,6 +133,15 @@ func renewalBegin(ctx context.Context, roster checkin.Roster, engine *workflow.E
 		}
 		if e.ID.IsUser() {
 			continue
+		}
+		var state any
+		if choose != nil {
+			wanted := false
+			if state, wanted, err = choose(e); err != nil {
+				return begun, err
+			} else if !wanted {
+				continue
+			}
 		}
 		_, fresh, err := engine.Begin(ctx, name, e.ID, key, state)
 		switch code := mdm.CodeOf(err); {
@@ -142,6 +153,9 @@ func renewalBegin(ctx context.Context, roster checkin.Roster, engine *workflow.E
 	}
 	return begun, nil
 }
+
+// renewalChoice says with which state a run begins on a device, and whether one does.
+type renewalChoice func(e *mdm.Enrollment) (state any, wanted bool, err error)
 
 // renewalView is how a device stands.
 type renewalView struct {

@@ -65,13 +65,22 @@ func (c *TrustChange) Cooks() map[string]command.Cook {
 	}}
 }
 
-// Begin begins the change on all enrollments of a filter that are not under way, and returns of how many. It may be called again, for
-// those that came since. The error is Malformed if the recipe does not bring all of Carry.
+// Begin begins the change on all enrollments of a filter that lack it by what Ready says and are not under way, and returns of how
+// many. It may be called at any time and again: who has the certificates by this change is left alone, who came since, failed or was
+// canceled gets the profile. A run that was set aside is under way: see workflow.Engine.TryAgainMany. The error is Malformed if the
+// recipe does not bring all of Carry.
 func (c *TrustChange) Begin(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
 	if err := c.check(); err != nil {
 		return 0, err
 	}
-	return renewalBegin(ctx, c.Renewal.Roster, engine, f, trustName, c.key(), trustState{ID: c.ID})
+	done, err := c.done(ctx, engine, f.Tenant)
+	if err != nil {
+		return 0, err
+	}
+	return renewalBegin(ctx, c.Renewal.Roster, engine, f, trustName, c.key(), func(e *mdm.Enrollment) (any, bool, error) {
+		has, err := c.has(ctx, e, done[e.ID])
+		return trustState{ID: c.ID}, !has, err
+	})
 }
 
 func (c *TrustChange) key() string { return trustName + "/" + c.ID }
@@ -198,14 +207,9 @@ func (c *TrustChange) Ready(ctx context.Context, runs Runs, tenant string) (Trus
 	if err := c.check(); err != nil {
 		return TrustStanding{}, err
 	}
-	done := map[mdm.EnrollmentID]trustDone{}
-	for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: trustName, Status: []workflow.Status{workflow.Done}}) {
-		if err != nil {
-			return TrustStanding{}, err
-		}
-		if run.Key == c.key() {
-			done[run.Enrollment] = done[run.Enrollment].or(run)
-		}
+	done, err := c.done(ctx, runs, tenant)
+	if err != nil {
+		return TrustStanding{}, err
 	}
 	var s TrustStanding
 	for e, err := range c.Renewal.Roster.Enrollments(ctx, mdm.Filter{Tenant: tenant, States: []mdm.State{mdm.Enrolled}}) {
@@ -217,7 +221,7 @@ func (c *TrustChange) Ready(ctx context.Context, runs Runs, tenant string) (Trus
 		case err != nil:
 			return TrustStanding{}, err
 		case e.ID.IsUser():
-		case has, !c.Since.IsZero() && e.EnrolledAt.After(c.Since):
+		case has:
 			s.Have++
 		default:
 			if s.Lack++; len(s.Lacking) < trustMaxLacking {
@@ -226,6 +230,20 @@ func (c *TrustChange) Ready(ctx context.Context, runs Runs, tenant string) (Trus
 		}
 	}
 	return s, nil
+}
+
+// done returns the newest run of each device that is done.
+func (c *TrustChange) done(ctx context.Context, runs Runs, tenant string) (map[mdm.EnrollmentID]trustDone, error) {
+	done := map[mdm.EnrollmentID]trustDone{}
+	for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: trustName, Status: []workflow.Status{workflow.Done}}) {
+		if err != nil {
+			return nil, err
+		}
+		if run.Key == c.key() {
+			done[run.Enrollment] = done[run.Enrollment].or(run)
+		}
+	}
+	return done, nil
 }
 
 // trustDone is the newest run of a device that is done.
@@ -245,9 +263,14 @@ func (d trustDone) or(run workflow.Run) trustDone {
 	return trustDone{run.Generation, run.EndedAt, s.Made}
 }
 
-// has reports whether a device still has what it got.
+// has reports whether a device still has what it got, or came with it.
 func (c *TrustChange) has(ctx context.Context, e *mdm.Enrollment, d trustDone) (bool, error) {
-	if e.ID.IsUser() || d.generation == 0 || d.generation != e.Generation {
+	switch {
+	case e.ID.IsUser():
+		return false, nil
+	case !c.Since.IsZero() && e.EnrolledAt.After(c.Since):
+		return true, nil
+	case d.generation == 0 || d.generation != e.Generation:
 		return false, nil
 	}
 	ends, err := c.Renewal.Ends.Ends(ctx, e)

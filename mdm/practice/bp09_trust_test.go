@@ -110,6 +110,54 @@ func TestBP09_TrustChangeIsOneAtATime(t *testing.T) {
 	})
 }
 
+// TestBP09_TrustChangeBegunAgain leaves alone who has it, and sends it to who failed, is new, or has an earlier profile again.
+func TestBP09_TrustChangeBegunAgain(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		b := newBP09(l, 365*bp09Day)
+		var mood moody
+		has, failed, back := b.arrived(mdmtest.Config{}), b.arrived(mdmtest.Config{Respond: mood.respond}), b.arrived(mdmtest.Config{})
+		backup := back.Backup()
+		b.days(1)
+		b.trust.Carry = b.recipe.Enrollment.Roots
+		begin := func() int {
+			n, err := b.trust.Begin(t.Context(), l.server.Workflows(), mdm.Filter{})
+			require.NoError(t, err)
+			return n
+		}
+		mood.say(mdmtest.Fail("MCInstallationErrorDomain", 4001, "no"))
+		assert.Equal(t, 3, begin())
+		b.settle(has, failed, back)
+		assert.Equal(t, 1, b.standing().Lack)
+		assert.Zero(t, begin(), "two have it, and one is under way")
+		b.settle(has, failed, back)
+		assert.Equal(t, []int{1, 1}, []int{bp09Installs(has), bp09Installs(back)})
+
+		for _, run := range b.runs("trust-change") {
+			if !run.Status.Over() {
+				_, err := l.server.Workflows().Cancel(t.Context(), "", run.ID, "as if it had been given up")
+				require.NoError(t, err)
+			}
+		}
+		mood.obey()
+		fresh := b.arrived(mdmtest.Config{})
+		assert.Equal(t, 2, begin(), "who failed, and who is new")
+		b.settle(has, failed, back, fresh)
+		assert.True(t, b.standing().Ready(), b.standing().String())
+		assert.Equal(t, 1, b.count(failed, mdm.EventRenewed))
+		assert.Equal(t, 1, b.count(fresh, mdm.EventRenewed))
+		assert.Equal(t, 1, b.count(has, mdm.EventRenewed))
+		assert.Zero(t, begin())
+
+		require.NoError(t, back.Restore(t.Context(), backup))
+		assert.Equal(t, 1, begin(), "its profile is the earlier one again")
+		b.settle(back)
+		assert.True(t, b.standing().Ready())
+		b.trust.ID = "two"
+		b.trust.Since = l.start.Add(bp09Day / 2)
+		assert.Equal(t, 3, begin(), "another change; one came with it")
+	})
+}
+
 func (b *bp09) standing() practice.TrustStanding {
 	b.Helper()
 	s, err := b.trust.Ready(b.Context(), b.stores.Runs, "")
