@@ -23,8 +23,11 @@ const provisioningName = "provisioning"
 // it has, once a day, installs what is missing, replaces what ends, and removes the old one after the device has listed the new one.
 // Devices without a goal are left alone.
 //
-// It needs two rights, to inspect and to install provisioning profiles, 64 and 128. A device that has not granted them has its run set
-// aside, with a text that says so.
+// It needs two rights, to inspect and to install provisioning profiles, 64 and 128. The run of a device that has not granted them
+// fails when there is something to do, and its note says so: such a device has to enroll again. What it lacks is never added later.
+//
+// To remove a provisioning profile is no revocation: the app may run until the device is restarted, and the profile may come back
+// out of a synchronization with a computer. Who must not use an app any more needs the app removed, or its certificate revoked.
 //
 // Goal and Roster are required. Give a server both [Provisioning.Workflows] and [Provisioning.Cooks]. Devices that enrolled before need
 // [Provisioning.Sweep], once. For people, [provisioning.Expiry] tells which profiles have to be made anew.
@@ -76,8 +79,8 @@ func (p *Provisioning) watch(ctx context.Context, t *workflow.Turn, s *provision
 	}
 	platform := schema.PlatformOf(&t.Enrollment.Device)
 	if missing := provisioning.MissingRights(t.Enrollment.Rights, platform); missing != 0 {
-		return workflow.Next{}, mdm.Errorf(mdm.Forbidden, "practice.Provisioning", "the profile of the device does not grant %s "+
-			"(%d of AccessRights): it has to enroll again by a profile that does", missing, missing)
+		return workflow.GiveUp(fmt.Sprintf("the profile of the device does not grant %s (%d of AccessRights): it has to enroll again by "+
+			"a profile that does", missing, missing)), nil
 	}
 	plan := p.Planner.Plan(goal, s.Device, t.Now)
 	s.Device.Sent(plan, t.Now)
@@ -152,20 +155,26 @@ func (s *provisioningState) absorb(t *workflow.Turn) (waits []string) {
 	if !over {
 		return append(waits, "list")
 	}
-	if list := provisioningList(t); list != nil {
+	_, answered := t.Answer("list")
+	switch list := provisioningList(t); {
+	case list != nil:
 		s.Device.Listed(*list, at)
-	} else {
+	case !answered && t.Refused("list") == "":
+		s.Device.Listing = false // what it said is lost; it is asked again when the next list is due
+	default:
 		s.Device.ListFailed(at)
 	}
 	return waits
 }
 
-// provisioningOver returns when a command was over, if it is.
+// provisioningOver returns when a command was over, if it is. One that is neither answered nor on the queue was deleted since, as by
+// the retention of the store: it is over, and what came of it shows in the next list.
 func provisioningOver(t *workflow.Turn, name string) (time.Time, bool) {
 	if entry, ok := t.Answer(name); ok {
 		return entry.FinishedAt, true
 	}
-	return t.Now, t.Refused(name) != ""
+	_, open := t.Waiting[name]
+	return t.Now, !open
 }
 
 // provisioningList returns what a device has listed, nil if it has not.

@@ -27,6 +27,7 @@ import (
 	"github.com/gomdm/applemdm/mdm/server"
 	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/profile/provisioning"
+	"github.com/gomdm/applemdm/storage"
 )
 
 // bp05 is a lab with devices that have provisioning profiles.
@@ -167,18 +168,53 @@ func TestBP05_ReplacedOnceBeforeItEnds(t *testing.T) {
 	})
 }
 
-// TestBP05_RightsAreMissing sets the run aside, and says why.
+// TestBP05_RightsAreMissing ends the run when there is something to do, and says why.
 func TestBP05_RightsAreMissing(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		b := newBP05(l, mdm.AllRights&^mdm.InstallProvisioning)
-		b.goal.Profiles = []*provisioning.Profile{b.profile("FIRST", -30, 200)}
 		p, d := b.phone()
+		assert.Equal(t, workflow.Open, b.runs("provisioning")[0].Status, "nothing is wanted yet")
+		b.goal.Profiles = []*provisioning.Profile{b.profile("FIRST", -30, 200)}
 		b.days(3, d)
-		run := b.runs("provisioning")[0]
-		assert.Equal(t, workflow.Aside, run.Status)
-		assert.Contains(t, run.Note, "128 of AccessRights")
+		runs := b.runs("provisioning")
+		require.Len(t, runs, 1)
+		assert.Equal(t, workflow.Failed, runs[0].Status)
+		assert.Contains(t, runs[0].Note, "128 of AccessRights")
 		assert.Empty(t, took(d))
 		assert.Empty(t, p.uuids())
+	})
+}
+
+// TestBP05_DeletedCommandsAreOver deletes the commands before the run has heard of their answers, as after an outage of a quarter.
+func TestBP05_DeletedCommandsAreOver(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		b := newBP05(l, mdm.AllRights)
+		p := &bp05Phone{has: map[string]*provisioning.Profile{}}
+		d := b.enrolled(mdmtest.Config{Respond: p.respond})
+		b.goal.Profiles = []*provisioning.Profile{b.profile("FIRST", -30, 900)}
+		sweep := func() {
+			b.ahead.Add(int64(100 * 24 * time.Hour))
+			swept, err := l.stores.Sweep.Sweep(t.Context(), l.now(), storage.Retention{Events: -1})
+			require.NoError(t, err)
+			require.Positive(t, swept.Commands)
+		}
+		b.flush()
+		require.NoError(t, d.Poll(t.Context())) // the list, of which the run does not hear
+		sweep()
+		b.flush()
+		require.NoError(t, d.Poll(t.Context())) // another list
+		b.flush()
+		require.NoError(t, d.Poll(t.Context())) // the installation, and a list
+		require.Equal(t, []string{"FIRST"}, p.uuids())
+		sweep()
+		b.settle(d)
+		assert.Equal(t, []string{"FIRST"}, p.installs, "it shows in the list that it is there")
+		assert.Contains(t, b.runs("provisioning")[0].Note, "1 profiles are installed")
+		p.mu.Lock()
+		delete(p.has, "FIRST")
+		p.mu.Unlock()
+		b.days(3, d)
+		assert.Equal(t, []string{"FIRST", "FIRST"}, p.installs, "nothing is taken to be on its way for ever")
 	})
 }
 
