@@ -121,7 +121,7 @@ func (p *Pairing) step(ctx context.Context, t *workflow.Turn, s *pairingState) (
 	}
 	again, a := installRetry(p.Again), &installAgenda{}
 	s.Restrictions.want(p.Gate.Installed, t.Now)
-	s.Gate.take(t, []string{p.Gate.Before}, again)
+	s.Gate.take(t, a, []string{p.Gate.Before}, again, p.Keep)
 	told := installResumed(t, s.Until) || t.Signal() != nil && slices.Contains(pairingTells, t.Signal().Type)
 	p.restrict(t, s, told, again)
 	if slices.ContainsFunc(s.Restrictions, func(r installParcel) bool { return r.Off }) && !s.Gate.Open && s.Gate.cleared() {

@@ -35,16 +35,29 @@ const (
 	passcodeGateShut = "shut"
 )
 
-// take takes in which profiles wait, and the answers of those that passed.
-func (g *passcodeGate) take(t *workflow.Turn, names []string, r workflow.Retry) {
+// take takes in which profiles wait, and the answers of those that passed. What does not wait any more is withdrawn as when the gate
+// shuts: taken from the device, unless it is kept.
+func (g *passcodeGate) take(t *workflow.Turn, a *installAgenda, names []string, r workflow.Retry, keep bool) {
 	due := time.Time{}
 	if g.Open {
 		due = t.Now
 	}
 	g.Goods.want(names, due)
 	for i := range g.Goods {
-		g.Goods[i].take(t, r)
+		p := &g.Goods[i]
+		p.take(t, r)
+		switch wanted := slices.Contains(names, p.Name); {
+		case !wanted && !p.Left:
+			p.Left = true
+			p.withdraw(a, t.Now, keep)
+		case wanted && p.Left:
+			p.Left = false
+			if g.Open && !p.Here { // else it was kept
+				p.again(a, t.Now)
+			}
+		}
 	}
+	g.Goods = slices.DeleteFunc(g.Goods, func(p installParcel) bool { return p.Left && !p.Sent && !p.Install.Out && !p.leaving() })
 }
 
 // open lets everything through, once.
@@ -54,8 +67,8 @@ func (g *passcodeGate) open(ctx context.Context, t *workflow.Turn, a *installAge
 	}
 	g.Open, g.Owes = true, ""
 	for i := range g.Goods {
-		if !g.Goods[i].Here { // it was kept
-			g.Goods[i].again(a, t.Now)
+		if p := &g.Goods[i]; !p.Here && !p.Left { // else it was kept
+			p.again(a, t.Now)
 		}
 	}
 	return g.tell(ctx, t, changed, passcodeGateOpen, "what it waits for is so")
@@ -102,7 +115,7 @@ func (g *passcodeGate) tell(ctx context.Context, t *workflow.Turn, changed GateC
 
 // cleared reports that nothing is left to be removed or told.
 func (g *passcodeGate) cleared() bool {
-	return g.Owes == "" && !slices.ContainsFunc(g.Goods, func(p installParcel) bool { return p.Remove.Out || !p.Remove.Due.IsZero() })
+	return g.Owes == "" && !slices.ContainsFunc(g.Goods, func(p installParcel) bool { return p.leaving() })
 }
 
 // serve sends what is due. What goes through must arrive before the proof is older than fresh. It reports that something

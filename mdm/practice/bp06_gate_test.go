@@ -223,3 +223,80 @@ func TestBP06_WhatIsNotOursIsLeft(t *testing.T) {
 		assert.Equal(t, 2, removals, "one for each profile")
 	})
 }
+
+// TestBP06_WhatDoesNotWaitAnyMoreIsWithdrawn: a profile that leaves the list is taken from the device, and comes back with it.
+func TestBP06_WhatDoesNotWaitAnyMoreIsWithdrawn(t *testing.T) {
+	for name, keep := range map[string]bool{"removed": false, "kept": true} {
+		t.Run(name, func(t *testing.T) {
+			onEveryStore(t, func(t *testing.T, l *lab) {
+				var names atomic.Pointer[[]string]
+				list := func(all ...string) { names.Store(&all) }
+				list("mail", "wifi")
+				heard := &gateChanges{}
+				l.gated(func(p *practice.Passcode) {
+					p.Waiting = func(context.Context, *mdm.Enrollment) ([]string, error) { return *names.Load(), nil }
+					p.Keep, p.Changed = keep, heard.changed
+				})
+				code := &passcodeDevice{}
+				code.set(passcodeGood)
+				d := l.enrolled(mdmtest.Config{Respond: code.respond})
+				l.settle(d)
+				look := func() []string {
+					before := len(gotProfiles(d))
+					_, err := l.server.Workflows().Resume(t.Context(), "", l.theRun("passcode").ID)
+					assert.NoError(t, err)
+					l.settle(d)
+					return gotProfiles(d)[before:]
+				}
+				list("wifi")
+				if keep {
+					assert.NotContains(t, look(), "-mail")
+					assert.Contains(t, d.Profiles(), "mail")
+				} else {
+					assert.Contains(t, look(), "-mail")
+					assert.ElementsMatch(t, []string{"policy", "wifi"}, d.Profiles())
+				}
+				assert.NotContains(t, look(), "-mail", "once")
+				list("wifi", "mail")
+				if keep {
+					assert.NotContains(t, look(), "+mail", "it was there all the time")
+				} else {
+					assert.Contains(t, look(), "+mail")
+				}
+				assert.ElementsMatch(t, []string{"policy", "mail", "wifi"}, d.Profiles())
+
+				list()
+				look()
+				assert.Equal(t, workflow.Open, l.theRun("passcode").Status, "what comes later is heard of")
+				list("mail")
+				look()
+				assert.Contains(t, d.Profiles(), "mail")
+				assert.Equal(t, []bool{true}, heard.list, "the gate was open all the time")
+			})
+		})
+	}
+}
+
+// TestBP06_LeftWhileTheGateIsShut: what left the list while nothing passed is not sent when the gate opens.
+func TestBP06_LeftWhileTheGateIsShut(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		var left atomic.Bool
+		l.gated(func(p *practice.Passcode) {
+			p.Waiting = func(context.Context, *mdm.Enrollment) ([]string, error) {
+				if left.Load() {
+					return []string{"wifi"}, nil
+				}
+				return []string{"mail", "wifi"}, nil
+			}
+		})
+		code := &passcodeDevice{}
+		code.set(passcodeWeak)
+		d := l.enrolled(mdmtest.Config{Respond: code.respond})
+		l.settle(d)
+		left.Store(true)
+		code.set(passcodeGood)
+		l.advance(25*time.Hour, d)
+		assert.ElementsMatch(t, []string{"policy", "wifi"}, d.Profiles())
+		assert.NotContains(t, gotProfiles(d), "-mail", "it never was there")
+	})
+}

@@ -19,8 +19,10 @@ import (
 type Passcode struct {
 	Roster   workflow.Roster // required
 	Profiles ProfileSource   // required
-	// Waiting returns the PayloadIdentifiers of the profiles that wait, in order. Required. None: the run ends. It is asked
-	// again at each step: what it adds waits from then on, and what it leaves out is not sent any more.
+	// Waiting returns the PayloadIdentifiers of the profiles that wait, in order. Required. None at first: the run ends. It is
+	// asked again at each step, so within a day, or at once by Engine.Resume: what it adds waits from then on, and what it leaves
+	// out is withdrawn as when compliance is lost. It is not sent any more, and it is removed from a device that has it, unless Keep
+	// says otherwise. So Waiting must return an error, not an empty list, when it does not know.
 	Waiting func(ctx context.Context, e *mdm.Enrollment) ([]string, error)
 	// Policy is the PayloadIdentifier of the profile with the passcode policy, which is sent first. Empty: it is there.
 	Policy string
@@ -33,7 +35,8 @@ type Passcode struct {
 	// hours, 10 times, and then when the gate opens the next time.
 	Again workflow.Retry
 
-	// Keep leaves the profiles on a device that is not compliant any more. Changed tells of it.
+	// Keep leaves the profiles on a device that is not compliant any more, or for which Waiting leaves them out. Changed tells of
+	// the former.
 	Keep    bool
 	Changed GateChanged // nil: nobody is told
 	// CannotAsk decides about enrollments that do not say whether they are compliant (macOS): true sends what waits when the
@@ -104,7 +107,7 @@ func (p *Passcode) step(ctx context.Context, t *workflow.Turn, s *passcodeState)
 	if err != nil {
 		return workflow.Next{}, err
 	}
-	if len(waiting) == 0 && len(s.Gate.Goods) == 0 {
+	if len(waiting) == 0 && t.Run.Turns == 0 {
 		return workflow.Finish("nothing waits"), nil
 	}
 	asks := PasscodeWayFor(t.Enrollment) != PasscodeInOneProfile
@@ -112,7 +115,7 @@ func (p *Passcode) step(ctx context.Context, t *workflow.Turn, s *passcodeState)
 		return workflow.GiveUp(passcodeUnsaid), nil
 	}
 	again, a := installRetry(p.Again), &installAgenda{}
-	s.Gate.take(t, waiting, again)
+	s.Gate.take(t, a, waiting, again, p.Keep)
 	if signal := t.Signal(); signal != nil && signal.Type == mdm.EventRestored {
 		p.restored(t, s, a)
 	}

@@ -48,8 +48,10 @@ func (d *installErrand) take(t *workflow.Turn, name string, r workflow.Retry) (c
 		return command.Entry{State: command.Failed, Note: why, FinishedAt: t.Now}, true
 	}
 	answer, ok := t.Answer(name)
-	if !ok {
+	if _, open := t.Waiting[name]; !ok && open {
 		return command.Entry{}, false
+	} else if !ok { // it was deleted since, as by the retention of the store: what came of it is lost
+		answer = command.Entry{State: command.Expired, FinishedAt: t.Now}
 	}
 	switch answer.State {
 	case command.Acknowledged:
@@ -145,10 +147,14 @@ type installParcel struct {
 	Sent     bool          `json:",omitempty"` // it may be on the device
 	Here     bool          `json:",omitempty"` // its installation was acknowledged
 	Off      bool          `json:",omitempty"` // it was called off
+	Left     bool          `json:",omitempty"` // it is not wanted on this device any more
 }
 
 func (p *installParcel) install() string { return "install " + p.Name }
 func (p *installParcel) remove() string  { return "remove " + p.Name }
+
+// leaving reports that it is to be removed and is not yet.
+func (p *installParcel) leaving() bool { return p.Remove.Out || !p.Remove.Due.IsZero() }
 
 // take takes in the answers. The bool says that the installation has an answer now, a good or a bad one.
 func (p *installParcel) take(t *workflow.Turn, r workflow.Retry) (command.Entry, bool) {
