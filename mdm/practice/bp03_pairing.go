@@ -36,6 +36,11 @@ type Pairing struct {
 	Fresh time.Duration
 	Again workflow.Retry // of what the device refuses, as that of [Passcode]
 
+	// AllowRemovable lets the restriction be one that the user of a device can remove, which is noticed at the next look only. False:
+	// one without PayloadRemovalDisallowed is not sent to a device on which that holds, or may, as supervised ones and Macs; the note
+	// of the run says so, and it is tried again. [profile.NewSequence] sets it.
+	AllowRemovable bool
+
 	Keep    bool        // leave the capability on a device without the restriction; Changed tells of it
 	Changed GateChanged // nil: nobody is told
 	ByHand  bool        // only Engine.Begin begins a run, with Name as the key
@@ -94,7 +99,7 @@ func (p *Pairing) Workflows() []workflow.Any {
 
 // Cooks returns what belongs into server.Config.Cooks.
 func (p *Pairing) Cooks() map[string]command.Cook {
-	return map[string]command.Cook{p.cook(): InstallCook(p.Roster, p.Profiles, func(ctx context.Context, e *mdm.Enrollment, name string) error {
+	return map[string]command.Cook{p.cook(): InstallCook(p.Roster, ProfileFunc(p.profile), func(ctx context.Context, e *mdm.Enrollment, name string) error {
 		is, err := p.is(ctx, e)
 		if is && err == nil {
 			return nil
@@ -130,7 +135,7 @@ func (p *Pairing) step(ctx context.Context, t *workflow.Turn, s *pairingState) (
 	if err := p.decide(ctx, t, s, a); err != nil {
 		return workflow.Next{}, err
 	}
-	next := p.send(t, s, a, again, told)
+	next := p.send(ctx, t, s, a, again, told)
 	s.Until = a.until
 	return next, nil
 }
@@ -231,7 +236,7 @@ func (p *Pairing) decide(ctx context.Context, t *workflow.Turn, s *pairingState,
 func (p *Pairing) asks() bool { return len(p.Gate.Compliant) > 0 }
 
 // send sends what is due, and says what is waited for.
-func (p *Pairing) send(t *workflow.Turn, s *pairingState, a *installAgenda, again workflow.Retry, told bool) workflow.Next {
+func (p *Pairing) send(ctx context.Context, t *workflow.Turn, s *pairingState, a *installAgenda, again workflow.Retry, told bool) workflow.Next {
 	times, fresh := p.Times.filled(), p.Fresh
 	if fresh <= 0 {
 		fresh = p.look()
@@ -240,8 +245,14 @@ func (p *Pairing) send(t *workflow.Turn, s *pairingState, a *installAgenda, agai
 	endless := again
 	endless.Limit = 1 << 30 // a restriction is never given up
 	for i := range s.Restrictions {
-		s.Restrictions[i].serve(a, t.Now, p.cook(), time.Time{}, endless)
-		s.Restrictions[i].await(a, endless)
+		r := &s.Restrictions[i]
+		if r.Install.due(t.Now) {
+			if why := p.unlocked(ctx, t.Enrollment, r.Name); why != "" {
+				r.Install.fail(why, t.Now, endless)
+			}
+		}
+		r.serve(a, t.Now, p.cook(), time.Time{}, endless)
+		r.await(a, endless)
 	}
 	here := !slices.ContainsFunc(s.Restrictions, func(r installParcel) bool { return !r.Here })
 	if stale && !s.List.Out && s.List.Tries == 0 { // after an error the waits count

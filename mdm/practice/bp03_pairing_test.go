@@ -108,6 +108,65 @@ func TestBP03_OneOfTheUserIsNone(t *testing.T) {
 	})
 }
 
+// TestBP03_ARestrictionWithoutALock is not sent where the lock would hold, unless it is said that it may.
+func TestBP03_ARestrictionWithoutALock(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		s := pairSequence(t, pairNoCamera())
+		var locked atomic.Bool
+		source := practice.ProfileFunc(func(ctx context.Context, e *mdm.Enrollment, name string) ([]byte, error) {
+			if name == s.Restriction.Identifier && !locked.Load() {
+				open := *s.Restriction
+				open.RemovalDisallowed = false
+				return open.Encode()
+			}
+			return pairSource(s)(ctx, e, name)
+		})
+		strict := &practice.Pairing{Roster: l.stores.Roster, Profiles: source, Gate: s.Gate}
+		lenient := &practice.Pairing{Name: "lenient", Roster: l.stores.Roster, Profiles: source, Gate: s.Gate, AllowRemovable: true, ByHand: true}
+		l.followPractices(strict, lenient)
+		d, other := l.enrolled(mdmtest.Config{}), l.enrolled(mdmtest.Config{ProductName: "MacBookPro18,3", OSVersion: "15.0"})
+		l.settle(d, other)
+		l.advance(3*time.Hour, d, other)
+		assert.Empty(t, gotProfiles(d))
+		assert.Empty(t, gotProfiles(other))
+		for _, run := range l.runs("pairing") {
+			assert.Equal(t, workflow.Open, run.Status)
+			assert.Contains(t, run.Note, "restriction: its user could remove it: set PayloadRemovalDisallowed")
+		}
+		_, _, err := l.server.Workflows().Begin(t.Context(), "lenient", id(d), "lenient", nil)
+		require.NoError(t, err)
+		l.settle(d)
+		assert.ElementsMatch(t, []string{"restriction", "capability"}, d.Profiles())
+		locked.Store(true)
+		l.advance(6*time.Hour, other)
+		assert.ElementsMatch(t, []string{"restriction", "capability"}, other.Profiles(), "it goes on by itself when that is mended")
+	})
+}
+
+// TestBP03_TheCapabilityGoesWithAnUnlockedRestriction: what is wrong with the next version does not keep the capability there.
+func TestBP03_TheCapabilityGoesWithAnUnlockedRestriction(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		var opened atomic.Bool
+		l.paired(t, func(p *practice.Pairing) {
+			source := p.Profiles
+			p.Profiles = practice.ProfileFunc(func(ctx context.Context, e *mdm.Enrollment, name string) ([]byte, error) {
+				if opened.Load() && name == "restriction" {
+					return profileShelved(name, pairNoCamera())
+				}
+				return source.Profile(ctx, e, name)
+			})
+		}, pairNoCamera())
+		d := l.enrolled(mdmtest.Config{})
+		l.settle(d)
+		assert.Contains(t, d.Profiles(), "capability")
+		opened.Store(true)
+		require.True(t, d.DeleteProfile("restriction"))
+		l.advance(25*time.Hour, d)
+		assert.Empty(t, d.Profiles())
+		assert.Contains(t, l.theRun("pairing").Note, "PayloadRemovalDisallowed")
+	})
+}
+
 func TestBP03_WithdrawnWithoutTheRestriction(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		heard := &gateChanges{}
@@ -304,4 +363,45 @@ func TestBP03_AWithdrawnRestrictionGivesNothing(t *testing.T) {
 		assert.Empty(t, gotProfiles(d))
 		assert.Equal(t, workflow.Failed, l.theRun("pairing").Status)
 	})
+}
+
+// pairRoster has one enrollment.
+type pairRoster mdm.Enrollment
+
+func (r *pairRoster) Enrollment(context.Context, mdm.EnrollmentID) (*mdm.Enrollment, error) {
+	return (*mdm.Enrollment)(r), nil
+}
+
+// TestBP03_WhereTheLockHolds asks the cook for a restriction without a lock.
+func TestBP03_WhereTheLockHolds(t *testing.T) {
+	s := pairSequence(t, pairNoCamera())
+	source := practice.ProfileFunc(func(context.Context, *mdm.Enrollment, string) ([]byte, error) {
+		return profileShelved("restriction", pairNoCamera())
+	})
+	phone, mac := mdm.Device{ProductName: "iPhone14,2"}, mdm.Device{ProductName: "MacBookPro18,3"}
+	with := func(d mdm.Device, supervised mdm.Tristate) mdm.Device {
+		d.Supervised = supervised
+		return d
+	}
+	for name, x := range map[string]struct {
+		enrollment mdm.Enrollment
+		refused    bool
+	}{
+		"supervised":           {mdm.Enrollment{Device: with(phone, mdm.Yes)}, true},
+		"it is not known":      {mdm.Enrollment{Device: phone}, true},
+		"not supervised":       {mdm.Enrollment{Device: with(phone, mdm.No)}, false},
+		"a Mac":                {mdm.Enrollment{Device: with(mac, mdm.No)}, true},
+		"a device of its user": {mdm.Enrollment{Device: phone, Channel: mdm.UserEnrollmentChannel}, false},
+	} {
+		x.enrollment.State = mdm.Enrolled
+		p := &practice.Pairing{Roster: (*pairRoster)(&x.enrollment), Profiles: source, Gate: s.Gate}
+		_, err := p.Cooks()["pairing.install"](t.Context(), mdm.EnrollmentID{Device: "D"}, map[string]string{"profile": "restriction"})
+		assert.Equal(t, x.refused, err != nil, name)
+		if x.refused {
+			assert.Equal(t, mdm.Forbidden, mdm.CodeOf(err), name)
+		}
+		p.AllowRemovable = true
+		_, err = p.Cooks()["pairing.install"](t.Context(), mdm.EnrollmentID{Device: "D"}, map[string]string{"profile": "restriction"})
+		assert.NoError(t, err, name)
+	}
 }

@@ -21,7 +21,8 @@ type Access interface {
 
 // Inactive closes what a device may reach while it is inactive or gone, and opens it when it is back (Apple, "MDM Best Practices": a
 // device that does not answer may have been wiped, or may have had its profile removed). What silence means is for the policy of
-// package presence to say. Users of a device are not treated by themselves.
+// package presence to say: a device of visionOS, which hears of pushes only while it is worn, may be silent three times as long
+// (presence.Headsets, unless server.Config.PresenceFor says otherwise). Users of a device are not treated by themselves.
 //
 // A device has one run, from the first time that it is missed, and it stays open: so changes are passed on one after the other, and
 // what is passed on is what holds when it is, not what held when it was noticed. While Access fails, it is tried again.

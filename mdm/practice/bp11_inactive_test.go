@@ -68,3 +68,21 @@ func TestBP11_AccessOfInactiveDevices(t *testing.T) {
 		assert.Len(t, l.runs("access"), 3)
 	})
 }
+
+// TestBP11_HeadsetsMayBeSilentForLonger holds a device that is seldom worn against a phone.
+func TestBP11_HeadsetsMayBeSilentForLonger(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		access := &gate{}
+		l.serve(func(c *server.Config) { l.line(c) }, (&practice.Inactive{Access: access}).Workflows()...)
+		phone, headset := l.enrolled(mdmtest.Config{}), l.enrolled(mdmtest.Config{ProductName: "RealityDevice14,1", OSVersion: "2.0"})
+		l.settle()
+		l.advance(9 * 24 * time.Hour)
+		assert.Equal(t, []string{"limit"}, access.of(phone))
+		assert.Empty(t, access.of(headset))
+		l.advance(14 * 24 * time.Hour)
+		assert.Equal(t, []string{"limit"}, access.of(headset))
+		require.NoError(t, headset.Poll(t.Context()))
+		l.settle()
+		assert.Equal(t, []string{"limit", "restore"}, access.of(headset))
+	})
+}
