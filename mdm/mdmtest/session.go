@@ -278,6 +278,9 @@ func (d *Device) plausible(o Order) map[string]any {
 			"PasscodeCompliantWithProfiles": true, "HardwareEncryptionCaps": 3}}
 	case "ProfileList":
 		list := []any{}
+		if m := d.managed(); m != nil {
+			list = append(list, listed(m.profile))
+		}
 		for _, id := range d.Profiles() {
 			list = append(list, map[string]any{"PayloadIdentifier": id, "PayloadUUID": profile.UUID(id), "PayloadVersion": 1, "IsManaged": true})
 		}
@@ -286,6 +289,29 @@ func (d *Device) plausible(o Order) map[string]any {
 		return map[string]any{"InstalledApplicationList": []any{map[string]any{"Identifier": "com.apple.mobilesafari", "Name": "Safari"}}}
 	}
 	return d.asked(o)
+}
+
+// listed is how a device lists its enrollment profile.
+func listed(p *profile.Profile) map[string]any {
+	item := map[string]any{"PayloadIdentifier": p.Identifier, "PayloadUUID": profile.UUID(p.Identifier), "PayloadVersion": 1, "IsManaged": true}
+	data, err := p.Encode()
+	if err != nil {
+		return item
+	}
+	var whole struct{ PayloadContent []map[string]any }
+	if err := plistx.Unmarshal(data, &whole); err != nil {
+		return item
+	}
+	content := []any{}
+	for _, payload := range whole.PayloadContent {
+		head := map[string]any{}
+		for _, key := range []string{"PayloadType", "PayloadVersion", "PayloadIdentifier", "PayloadUUID"} {
+			head[key] = payload[key]
+		}
+		content = append(content, head)
+	}
+	item["PayloadContent"] = content
+	return item
 }
 
 func randomUUID() string { return uuid.NewString() }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/enroll"
@@ -37,7 +38,7 @@ type bp09 struct {
 	alarms  []practice.RenewalAlarm
 }
 
-func newBP09(l *lab, lifetime time.Duration) *bp09 {
+func newBP09(l *lab, lifetime time.Duration, change ...func(*server.Config)) *bp09 {
 	b := &bp09{lab: l, recipe: &enroll.Recipe{}}
 	b.renewal = &practice.Renewal{Recipe: b.recipe, Ends: practice.IdentityEnds(l.stores.Checkin), Roster: l.stores.Roster,
 		Alarm: func(_ context.Context, a practice.RenewalAlarm) error {
@@ -49,6 +50,9 @@ func newBP09(l *lab, lifetime time.Duration) *bp09 {
 		c.Cooks = b.renewal.Cooks()
 		for name, cook := range b.trust.Cooks() {
 			c.Cooks[name] = cook
+		}
+		for _, f := range change {
+			f(c)
 		}
 	}, append(b.renewal.Workflows(), b.trust.Workflows()...)...)
 	l.ca.Lifetime = lifetime
@@ -106,6 +110,22 @@ func bp09Installs(d *mdmtest.Device) (n int) {
 		}
 	}
 	return n
+}
+
+// rightsOf grants each device the same.
+func rightsOf(rights mdm.AccessRights) func(*checkin.Request) mdm.AccessRights {
+	return func(*checkin.Request) mdm.AccessRights { return rights }
+}
+
+// replacements are the profiles on a device's queue, open and finished.
+func (b *bp09) replacements(d *mdmtest.Device) (out []command.Entry) {
+	b.Helper()
+	for _, e := range b.queue(d) {
+		if e.RequestType == "InstallProfile" {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // left is how long the device's identity lasts.

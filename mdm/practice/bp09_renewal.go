@@ -41,6 +41,10 @@ const maxRenewalRetry = 24 * time.Hour
 // proves nothing, because a replacement that fails is rolled back on the device. NotNow, errors and silence leave it due. The
 // queue, the push token and the secrets of the device stay.
 //
+// What a device has is taken for the profile of the recipe as it was when its run began, until the device has listed its profiles,
+// for which a run asks once (it needs the right InspectProfiles, 1). A device whose profile is of another recipe is then known by the
+// certificates in it: what ends in it is what ends in that, and if that is not known, the profile is replaced at once.
+//
 // Recipe, Ends and Roster are required. Give a server both [Renewal.Workflows] and [Renewal.Cooks]. Devices that enrolled before
 // need [Renewal.Sweep], once.
 type Renewal struct {
@@ -51,8 +55,12 @@ type Renewal struct {
 	// Tailor changes for whom a profile is made, as EncryptTo, which a private key in the profile asks for. Nil: it stays as
 	// enroll.Renewal returns it.
 	Tailor func(ctx context.Context, e *mdm.Enrollment, f *enroll.For) error
-	// Installed returns the profile that a device has, where that is known, nil where it is not: what replaces it is held against
-	// it before anything is sent, see [profile.ValidateUpdate]. Topic and access rights that are on record are asked in any case.
+	// Installed returns the profile that a device has, nil where that is not known: what replaces it is held against it before
+	// anything is sent, see [profile.ValidateUpdate], and what ends in it is heard of when a run begins. Without, the profile is held
+	// against what the run keeps of the recipe as it was when it began, with the PayloadIdentifier that the device lists. So a recipe
+	// that was changed since is noticed. One that was changed between the making of a profile and the enrollment by it is not, but for
+	// that identifier, because a device does not tell the addresses in its profile: such a replacement is refused by the device, which
+	// keeps what it has, and is tried again. Topic and access rights that are on record are asked in any case.
 	Installed func(ctx context.Context, e *mdm.Enrollment) (*profile.Profile, error)
 
 	// Alarm is told that the deadline of a device is near and that its renewal is still not done, once for each of Stages. It may
@@ -90,6 +98,13 @@ type renewalState struct {
 	// Made is the beginning of the identity that was seen last. With an older one, a device has its older profile, too.
 	Made time.Time `json:"made,omitzero"`
 	Anew bool      `json:"anew,omitempty"` // it has, so it is renewed at once
+	// Form is what a replacement must keep of the profile on the device; nil: not known. ComingRights are those of what was sent.
+	Form         *renewalForm     `json:"form,omitempty"`
+	ComingRights mdm.AccessRights `json:"comingRights,omitempty"`
+	Asked        bool             `json:"asked,omitempty"`  // the device was asked for its list
+	AskAt        time.Time        `json:"askAt,omitzero"`   // when it is asked again, which did not answer
+	Listed       bool             `json:"listed,omitempty"` // it has said what it has, or Installed did
+	Older        bool             `json:"older,omitempty"`  // that is of another recipe, so it is renewed at once
 	replacing
 }
 
@@ -116,8 +131,8 @@ func (r *Renewal) Workflows() []workflow.Any {
 var renewalSetAside = workflow.Retry{Limit: 3, First: time.Minute}
 
 // Sweep begins the renewal of all enrollments of a filter that have none, and returns of how many. It may be called at any time
-// and again: for the devices that were there before, and for those whose run an operator has ended. It takes for granted that their
-// profile is one of Recipe as it is now; what else is in it is for Ends to tell.
+// and again: for the devices that were there before, and for those whose run an operator has ended. Those whose profile turns out to
+// have certificates that Recipe does not bring are renewed at once; what else is in a profile is for Ends or Installed to tell.
 func (r *Renewal) Sweep(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
 	return renewalBegin(ctx, r.Roster, engine, f, renewalName, renewalName, nil)
 }
@@ -169,21 +184,22 @@ type renewalView struct {
 }
 
 // look finds out how the device stands.
-func (r *Renewal) look(ctx context.Context, e *mdm.Enrollment, s *renewalState) (renewalView, error) {
+func (r *Renewal) look(ctx context.Context, t *workflow.Turn, s *renewalState) (renewalView, error) {
 	var v renewalView
 	if err := r.check(); err != nil {
 		return v, err
 	}
-	ends, err := r.Ends.Ends(ctx, e)
+	ends, err := r.Ends.Ends(ctx, t.Enrollment)
 	if err != nil {
 		return v, err
 	}
 	if v.brings, err = r.Recipe.Ends(); err != nil {
 		return v, err
 	}
-	if !s.Known {
-		s.Held, s.Known = v.brings, true
+	if err := r.begin(ctx, t.Enrollment, s, v.brings); err != nil {
+		return v, err
 	}
+	r.listed(ctx, t, s, v.brings)
 	v.identity, v.ends = endsIdentity(ends), ends
 	if made := v.identity.NotBefore; !made.IsZero() {
 		v.older, s.Made = made.Before(s.Made), made
@@ -200,32 +216,32 @@ func (r *Renewal) look(ctx context.Context, e *mdm.Enrollment, s *renewalState) 
 
 // watch waits until the renewal is due, and sends the profile then.
 func (r *Renewal) watch(ctx context.Context, t *workflow.Turn, s *renewalState) (workflow.Next, error) {
-	v, err := r.look(ctx, t.Enrollment, s)
+	v, err := r.look(ctx, t, s)
 	if err != nil {
 		return r.unknown(t, err), nil
 	}
-	if !v.planned || !v.plan.IsDue(t.Now) && !s.Anew {
+	if !v.planned || !v.plan.IsDue(t.Now) && !s.Anew && !s.Older {
 		s.replacing, s.Why = replacing{}, ""
-		return r.idle(t, v), nil
+		return s.ask(t, r.idle(t, v)), nil
 	}
 	if t.Now.Before(s.NextAt) {
 		return r.wait(ctx, t, s, v, workflow.Go(renewalDue), s.NextAt), nil
 	}
-	breach, err := r.breach(ctx, t.Enrollment)
+	coming, breach, err := r.breach(ctx, t.Enrollment, s.Form)
 	switch {
 	case err != nil:
 		return r.unknown(t, err), nil
 	case breach != nil:
 		return workflow.Next{}, breach
 	}
-	next := s.send(t, workflow.Go(renewalAwait), replaceCook, v.identity)
-	s.Coming = v.brings
+	next := s.send(t, workflow.Go(renewalAwait), replaceCook, v.identity, s.Form)
+	s.Coming, s.ComingRights = v.brings, coming.Rights
 	return r.wait(ctx, t, s, v, next, t.Now.Add(r.timeout())), nil
 }
 
 // idle waits while nothing is due.
 func (r *Renewal) idle(t *workflow.Turn, v renewalView) workflow.Next {
-	next := workflow.Go(renewalWatch).On(replacedEvents...).At(t.Now.Add(waitOr(r.Look, DefaultRenewalLook)))
+	next := workflow.Go(renewalWatch).On(replacedEvents...).At(t.Now.Add(r.every()))
 	note := "nothing ends"
 	if v.planned {
 		next, note = next.At(v.plan.Due), v.plan.String()
@@ -247,7 +263,7 @@ func (r *Renewal) unknown(t *workflow.Turn, err error) workflow.Next {
 
 // await looks what became of the profile that was sent.
 func (r *Renewal) await(ctx context.Context, t *workflow.Turn, s *renewalState) (workflow.Next, error) {
-	v, err := r.look(ctx, t.Enrollment, s)
+	v, err := r.look(ctx, t, s)
 	if err != nil {
 		return r.unknown(t, err), nil
 	}
@@ -256,7 +272,7 @@ func (r *Renewal) await(ctx context.Context, t *workflow.Turn, s *renewalState) 
 	}
 	switch came, why := s.judge(t, v.identity, r.proof(), r.timeout()); came {
 	case replaceDone:
-		*s = r.renewed(v, s.Coming, t.Now)
+		*s = r.renewed(v, s, t.Now)
 		return workflow.Go(renewalWatch).Note("renewed"), nil
 	case replaceSilent:
 		s.Why = why
@@ -270,8 +286,12 @@ func (r *Renewal) await(ctx context.Context, t *workflow.Turn, s *renewalState) 
 }
 
 // renewed is the state after a renewal. What is due again at once would be so for ever.
-func (r *Renewal) renewed(v renewalView, coming []enroll.End, now time.Time) renewalState {
-	s := renewalState{Held: append(endsWithout(coming, v.brings), v.brings...), Known: true, Made: v.identity.NotBefore}
+func (r *Renewal) renewed(v renewalView, was *renewalState, now time.Time) renewalState {
+	s := renewalState{Held: append(endsWithout(was.Coming, v.brings), v.brings...), Known: true, Made: v.identity.NotBefore, Form: was.Form,
+		Asked: was.Asked, AskAt: was.AskAt, Listed: was.Listed}
+	if s.Form != nil && was.ComingRights != 0 {
+		s.Form.Rights = was.ComingRights
+	}
 	for _, e := range v.ends {
 		plan, ok := enroll.RenewAt([]enroll.End{e})
 		switch {
@@ -295,6 +315,9 @@ func (r *Renewal) wait(ctx context.Context, t *workflow.Turn, s *renewalState, v
 	note := "the renewal is " + v.plan.String()
 	if s.Anew {
 		note += "; the device came back with an earlier identity, and perhaps with an earlier profile"
+	}
+	if s.Older {
+		note += "; the profile of the device has certificates that the recipe does not know"
 	}
 	if s.Why != "" {
 		note += "; " + s.Why
@@ -348,6 +371,7 @@ func (r *Renewal) stage(i int) time.Duration {
 	return r.Stages[i]
 }
 
+func (r *Renewal) every() time.Duration   { return waitOr(r.Look, DefaultRenewalLook) }
 func (r *Renewal) timeout() time.Duration { return waitOr(r.Timeout, DefaultRenewalTimeout) }
 func (r *Renewal) retry() time.Duration   { return waitOr(r.Retry, DefaultRenewalRetry) }
 func (r *Renewal) proof() time.Duration   { return waitOr(r.Proof, DefaultRenewalProof) }

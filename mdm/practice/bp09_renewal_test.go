@@ -16,7 +16,6 @@ import (
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/mdm/practice"
 	"github.com/gomdm/applemdm/mdm/workflow"
-	"github.com/gomdm/applemdm/profile"
 )
 
 // TestBP09_IdentitiesAreRenewedAgainAndAgain lives through a year with identities of 60 days.
@@ -172,7 +171,7 @@ func TestBP09_AlarmOncePerStage(t *testing.T) {
 		assert.Equal(t, []time.Duration{14 * bp09Day, 3 * bp09Day}, []time.Duration{b.alarms[0].Stage, b.alarms[1].Stage})
 		assert.Equal(t, id(d), b.alarms[0].Enrollment.ID)
 		assert.Contains(t, b.run("renewal").Note, "until")
-		assert.Len(t, b.queue(d), 1, "what waits for a device that is away is not sent again and again")
+		assert.Len(t, b.replacements(d), 1, "what waits for a device that is away is not sent again and again")
 		b.settle(d)
 		assert.Equal(t, 1, b.count(d, mdm.EventRenewed))
 		assert.Greater(t, b.left(d), 59*bp09Day)
@@ -330,7 +329,7 @@ func TestBP16_RenewalKeepsWhatTheDeviceHas(t *testing.T) {
 		b.flush()
 		b.order(d, command.DeviceInformation{Queries: []command.DeviceInformationQuery{"OSVersion"}})
 		b.settle(d)
-		assert.Equal(t, []string{"SecurityInfo", "InstallProfile", "ProfileList", "DeviceInformation"}, took(d), "the profile first")
+		assert.Equal(t, []string{"ProfileList", "SecurityInfo", "InstallProfile", "ProfileList", "DeviceInformation"}, took(d), "the profile first")
 		assert.Equal(t, 1, b.count(d, mdm.EventRenewed))
 		for _, e := range b.queue(d) {
 			assert.Equal(t, command.Acknowledged, e.State, e.RequestType)
@@ -349,42 +348,6 @@ func TestBP16_RenewalKeepsWhatTheDeviceHas(t *testing.T) {
 	})
 }
 
-// TestBP16_WhatADeviceWouldRefuseIsNotSent sets runs aside instead of breaking a fleet.
-func TestBP16_WhatADeviceWouldRefuseIsNotSent(t *testing.T) {
-	onEveryStore(t, func(t *testing.T, l *lab) {
-		b := newBP09(l, 60*bp09Day)
-		d := b.arrived(mdmtest.Config{})
-		installed, err := b.recipe.Profile(t.Context(), enroll.For{})
-		require.NoError(t, err)
-		b.renewal.Installed = func(context.Context, *mdm.Enrollment) (*profile.Profile, error) { return installed, nil }
-		right := b.recipe.Enrollment
-		for _, wrong := range []struct {
-			text   string
-			change func(e *profile.Enrollment)
-		}{
-			{"Topic", func(e *profile.Enrollment) { e.Topic = "com.apple.mgmt.External.other" }},
-			{"ServerURL", func(e *profile.Enrollment) { e.ServerURL += "/other?secret" }},
-			{"PayloadIdentifier", func(e *profile.Enrollment) { e.Identifier = "com.example.other" }},
-		} {
-			wrong.change(&b.recipe.Enrollment)
-			b.days(33, d)
-			run := b.run("renewal")
-			assert.Equal(t, workflow.Aside, run.Status, wrong.text)
-			assert.Contains(t, run.Note, wrong.text)
-			assert.NotContains(t, run.Note, "secret")
-			assert.Zero(t, bp09Installs(d))
-			b.recipe.Enrollment = right
-			b.ahead.Add(-int64(33 * bp09Day)) // the device must live until the next case
-			_, err := l.server.Workflows().Resume(t.Context(), "", run.ID)
-			require.NoError(t, err)
-			b.settle(d)
-			require.Equal(t, workflow.Open, b.run("renewal").Status)
-		}
-		b.days(31, d)
-		assert.Equal(t, 1, b.count(d, mdm.EventRenewed))
-	})
-}
-
 // TestBP16_OrdersThatAreObsoleteAreCalledOff has a device that got another profile meanwhile.
 func TestBP16_OrdersThatAreObsoleteAreCalledOff(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
@@ -398,7 +361,7 @@ func TestBP16_OrdersThatAreObsoleteAreCalledOff(t *testing.T) {
 		b.days(2, d)
 		assert.Equal(t, 1, b.count(d, mdm.EventRenewed))
 		assert.Zero(t, bp09Installs(d))
-		queue := b.queue(d)
+		queue := b.replacements(d)
 		require.Len(t, queue, 1)
 		assert.Equal(t, command.Canceled, queue[0].State)
 		assert.Equal(t, "watch", b.run("renewal").Step)

@@ -43,6 +43,8 @@ type trustState struct {
 	ID string `json:"id"`
 	// Made is the beginning of the identity with which it was done.
 	Made time.Time `json:"made,omitzero"`
+	// Form is what the profile must keep, as the renewal of the device knows it; nil: it does not.
+	Form *renewalForm `json:"form,omitempty"`
 	replacing
 }
 
@@ -79,8 +81,27 @@ func (c *TrustChange) Begin(ctx context.Context, engine *workflow.Engine, f mdm.
 	}
 	return renewalBegin(ctx, c.Renewal.Roster, engine, f, trustName, c.key(), func(e *mdm.Enrollment) (any, bool, error) {
 		has, err := c.has(ctx, e, done[e.ID])
-		return trustState{ID: c.ID}, !has, err
+		if has || err != nil {
+			return nil, false, err
+		}
+		form, err := trustForm(ctx, engine, e)
+		return trustState{ID: c.ID, Form: form}, true, err
 	})
+}
+
+// trustForm returns what the renewal of a device knows of its profile.
+func trustForm(ctx context.Context, engine *workflow.Engine, e *mdm.Enrollment) (*renewalForm, error) {
+	open := []workflow.Status{workflow.Open, workflow.Aside}
+	for run, err := range engine.Runs(ctx, workflow.Query{Tenant: e.ID.Tenant, Workflow: renewalName, Enrollment: e.ID, Status: open}) {
+		if err != nil {
+			return nil, err
+		}
+		var s renewalState
+		if run.Generation == e.Generation && json.Unmarshal(run.State, &s) == nil && s.Form != nil {
+			return s.Form, nil
+		}
+	}
+	return nil, nil
 }
 
 func (c *TrustChange) key() string { return trustName + "/" + c.ID }
@@ -117,14 +138,14 @@ func (c *TrustChange) due(ctx context.Context, t *workflow.Turn, s *trustState) 
 	if err != nil {
 		return c.later(t, s, err), nil
 	}
-	breach, err := c.Renewal.breach(ctx, t.Enrollment)
+	_, breach, err := c.Renewal.breach(ctx, t.Enrollment, s.Form)
 	switch {
 	case err != nil:
 		return c.later(t, s, err), nil
 	case breach != nil:
 		return workflow.Next{}, breach
 	}
-	next := s.send(t, workflow.Go(renewalAwait), trustName, identity)
+	next := s.send(t, workflow.Go(renewalAwait), trustName, identity, s.Form)
 	return next.On(replacedEvents...).At(t.Now.Add(c.Renewal.timeout())).Note("the profile with the old and the new certificates is on its way"), nil
 }
 

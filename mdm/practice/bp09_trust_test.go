@@ -102,7 +102,7 @@ func TestBP09_TrustChangeIsOneAtATime(t *testing.T) {
 		_, err := b.trust.Begin(t.Context(), l.server.Workflows(), mdm.Filter{})
 		require.NoError(t, err)
 		b.flush()
-		require.Len(t, b.queue(d), 1)
+		require.Len(t, b.replacements(d), 1)
 		b.days(2, d)
 		assert.True(t, b.standing().Ready())
 		assert.Equal(t, 2, b.count(d, mdm.EventRenewed))

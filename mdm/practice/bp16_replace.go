@@ -47,7 +47,7 @@ func (r *Renewal) replacement(ctx context.Context, id mdm.EnrollmentID, args map
 	if args["was"] != endsIdentity(ends).Fingerprint.String() {
 		return nil, command.ErrCalledOff
 	}
-	if breach, err := r.breach(ctx, e); breach != nil || err != nil { // the recipe may have changed since
+	if _, breach, err := r.breach(ctx, e, renewalHeldBy(args)); breach != nil || err != nil { // the recipe may have changed since
 		return nil, errors.Join(breach, err)
 	}
 	f, err := r.forWhom(ctx, e)
@@ -69,27 +69,30 @@ func (r *Renewal) forWhom(ctx context.Context, e *mdm.Enrollment) (enroll.For, e
 	return f, r.Tailor(ctx, e, &f)
 }
 
-// breach says why a device would not have the profile in place of its own. It would keep what it has, and a fleet would be lost
-// without anybody having noticed. The other error is that it cannot be told.
-func (r *Renewal) breach(ctx context.Context, e *mdm.Enrollment) (breach, err error) {
+// breach says why a device would not have the profile in place of its own, of which the form may be known. It would keep what it
+// has, and a fleet would be lost without anybody having noticed. The other error is that it cannot be told. Coming is the form of the
+// profile that it would get.
+func (r *Renewal) breach(ctx context.Context, e *mdm.Enrollment, held *renewalForm) (coming renewalForm, breach, err error) {
 	next, err := r.sample(ctx, e)
 	if err != nil {
-		return nil, err
+		return coming, nil, err
 	}
 	var problems []string
-	if m := replaceMDM(next); m != nil {
-		if e.Topic != "" && m.Topic != e.Topic {
-			problems = append(problems, fmt.Sprintf("Topic: the device has %q and must keep it; it is %q", e.Topic, m.Topic))
+	if form := renewalFormOf(next); form != nil {
+		coming = *form
+		if e.Topic != "" && form.Topic != e.Topic {
+			problems = append(problems, fmt.Sprintf("Topic: the device has %q and must keep it; it is %q", e.Topic, form.Topic))
 		}
-		if have := int64(e.Rights); have != 0 && m.AccessRights != nil && *m.AccessRights&^have != 0 {
-			problems = append(problems, fmt.Sprintf("AccessRights: %d would be added; rights may only be given up", *m.AccessRights&^have))
+		if more := form.Rights &^ e.Rights; e.Rights != 0 && more != 0 {
+			problems = append(problems, fmt.Sprintf("AccessRights: %d would be added; rights may only be given up", more))
 		}
 	}
-	var old *profile.Profile
-	if r.Installed != nil {
-		if old, err = r.Installed(ctx, e); err != nil {
-			return nil, err
-		}
+	old, err := r.installed(ctx, e)
+	if err != nil {
+		return coming, nil, err
+	}
+	if old == nil && held != nil {
+		old, next = held.profile(), coming.profile()
 	}
 	if old != nil {
 		for _, p := range profile.ValidateUpdate(old, next) {
@@ -97,9 +100,9 @@ func (r *Renewal) breach(ctx context.Context, e *mdm.Enrollment) (breach, err er
 		}
 	}
 	if len(problems) == 0 {
-		return nil, nil
+		return coming, nil, nil
 	}
-	return mdm.Errorf(mdm.Malformed, "practice.Renewal", "the device would refuse the profile: %s", strings.Join(problems, "; ")), nil
+	return coming, mdm.Errorf(mdm.Malformed, "practice.Renewal", "the device would refuse the profile: %s", strings.Join(problems, "; ")), nil
 }
 
 // sample makes the profile for a device with an identity that is none.
@@ -138,11 +141,11 @@ type replacing struct {
 	NextAt   time.Time       `json:"nextAt,omitzero"` // when the next attempt may be
 }
 
-// send puts the profile on the queue.
-func (s *replacing) send(t *workflow.Turn, next workflow.Next, cook string, identity enroll.End) workflow.Next {
+// send puts the profile on the queue, to replace one of this form.
+func (s *replacing) send(t *workflow.Turn, next workflow.Next, cook string, identity enroll.End, held *renewalForm) workflow.Next {
 	s.Was, s.SentAt = identity.Fingerprint, t.Now
 	return next.Send(replaceCommand, command.Order{
-		Command: command.Recipe{Type: "InstallProfile", Name: cook, Args: map[string]string{"was": s.Was.String()},
+		Command: command.Recipe{Type: "InstallProfile", Name: cook, Args: map[string]string{"was": s.Was.String(), "held": renewalHeld(held)},
 			Traits: command.ReplacesMDM},
 		Priority: command.Renewal, Collapse: "practice.enrollment-profile", // one at a time
 	}).Answered(replaceCommand)
