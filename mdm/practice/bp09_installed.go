@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
@@ -135,6 +137,8 @@ func (r *Renewal) installed(ctx context.Context, e *mdm.Enrollment) (*profile.Pr
 func (s *renewalState) ask(t *workflow.Turn, next workflow.Next) workflow.Next {
 	rights := t.Enrollment.Rights
 	switch {
+	case t.Now.Before(s.Older):
+		return next.At(s.Older)
 	case s.Listed || s.Form == nil || rights != 0 && !rights.Has(mdm.InspectProfiles):
 		return next
 	case s.Asked:
@@ -168,16 +172,18 @@ func (r *Renewal) listed(ctx context.Context, t *workflow.Turn, s *renewalState,
 	for _, item := range said.ProfileList {
 		if slices.ContainsFunc(item.PayloadContent, func(p command.ProfileListPayloadContentItem) bool { return p.PayloadType == profile.TypeMDM }) {
 			known, _ := enroll.Ends(next)
-			s.learn(item, append(known, brings...))
+			if strange := s.learn(item, append(known, brings...)); strange {
+				s.Older = t.Now.Add(renewalShare(t.Enrollment.ID, r.every()))
+			}
 			return
 		}
 	}
 }
 
 // learn goes by what the device lists of its enrollment profile. [profile.Enrollment] names the payload of a certificate by the
-// certificate, so it is known which ones are there. One that neither the recipe nor this run knows is of another recipe: when it ends
-// is not known, so the profile is replaced at once.
-func (s *renewalState) learn(item command.ProfileListItem, known []enroll.End) {
+// certificate, so it is known which ones are there. It reports one that neither the recipe nor this run knows: the profile is of
+// another recipe, and when it ends is not known.
+func (s *renewalState) learn(item command.ProfileListItem, known []enroll.End) (strange bool) {
 	s.Form.Identifier = item.PayloadIdentifier
 	there := map[string]bool{}
 	for _, p := range item.PayloadContent {
@@ -185,7 +191,7 @@ func (s *renewalState) learn(item command.ProfileListItem, known []enroll.End) {
 		case profile.TypeRootCertificate, profile.TypeCertificate, profile.TypePEMCertificate:
 			digest := strings.TrimPrefix(p.PayloadIdentifier, item.PayloadIdentifier+".certificate.")
 			there[digest] = true
-			s.Older = s.Older || !slices.ContainsFunc(slices.Concat(known, s.Held), func(e enroll.End) bool { return renewalDigest(e) == digest })
+			strange = strange || !slices.ContainsFunc(slices.Concat(known, s.Held), func(e enroll.End) bool { return renewalDigest(e) == digest })
 		}
 	}
 	signers := renewalSigners(item.SignerCertificates)
@@ -198,6 +204,16 @@ func (s *renewalState) learn(item command.ProfileListItem, known []enroll.End) {
 		}
 		return false
 	}), signers...)
+	return strange
+}
+
+// older reports whether it is time to replace a profile of which it is not known when it ends.
+func (s *renewalState) older(now time.Time) bool { return !s.Older.IsZero() && !now.Before(s.Older) }
+
+// renewalShare spreads devices over a time, each at its own place.
+func renewalShare(id mdm.EnrollmentID, over time.Duration) time.Duration {
+	sum := sha256.Sum256([]byte(id.Tenant + "/" + id.String()))
+	return time.Duration(float64(over) * float64(binary.BigEndian.Uint32(sum[:4])) / (1 << 32))
 }
 
 // renewalDigest is the end of the PayloadIdentifier of a certificate.

@@ -157,7 +157,9 @@ func TestBP09_AProfileOlderThanTheRecipe(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		b, old := anotherRoot(t, l)
 		up, late := b.arrived(mdmtest.Config{}), b.enrolledBy(old, mdmtest.Config{})
-		b.settle(late)
+		for range 7 {
+			b.days(1, up, late)
+		}
 		assert.Equal(t, 1, b.count(late, mdm.EventRenewed), "nobody knows when it ends")
 		assert.Zero(t, b.count(up, mdm.EventRenewed))
 		b.days(80, up, late)
@@ -166,6 +168,39 @@ func TestBP09_AProfileOlderThanTheRecipe(t *testing.T) {
 		for _, run := range b.runs("renewal") {
 			assert.Equal(t, "watch", run.Step)
 			assert.NotContains(t, string(run.State), "CN=old")
+		}
+	})
+}
+
+// TestBP09_AFleetOfAnotherRecipe is not replaced all at once.
+func TestBP09_AFleetOfAnotherRecipe(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		b, _ := anotherRoot(t, l)
+		next := b.recipe.Enrollment.Roots
+		before, _ := bp09Root(t, "before", l.start, l.start.Add(300*bp09Day))
+		b.recipe.Enrollment.Roots = append(next[:1:1], before)
+		var fleet []*mdmtest.Device
+		for range 10 {
+			d := b.device(mdmtest.Config{})
+			data, err := b.recipe.Bytes(t.Context(), enroll.For{})
+			require.NoError(t, err)
+			require.NoError(t, d.InstallEnrollment(t.Context(), data))
+			fleet = append(fleet, d)
+		}
+		b.recipe.Enrollment.Roots = next
+		b.settle(fleet...)
+		days := map[int]int{}
+		for range 8 {
+			done := 0
+			for _, d := range fleet {
+				done += b.count(d, mdm.EventRenewed)
+			}
+			days[done]++
+			b.days(1, fleet...)
+		}
+		assert.Greater(t, len(days), 2, "%v", days)
+		for _, d := range fleet {
+			assert.Equal(t, 1, b.count(d, mdm.EventRenewed))
 		}
 	})
 }

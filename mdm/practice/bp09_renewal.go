@@ -43,7 +43,8 @@ const maxRenewalRetry = 24 * time.Hour
 //
 // What a device has is taken for the profile of the recipe as it was when its run began, until the device has listed its profiles,
 // for which a run asks once (it needs the right InspectProfiles, 1). A device whose profile is of another recipe is then known by the
-// certificates in it: what ends in it is what ends in that, and if that is not known, the profile is replaced at once.
+// certificates in it: what ends in it is what ends in that, and if that is not known, the profile is replaced within Look, so that
+// a fleet that was enrolled by another recipe is not replaced in one hour.
 //
 // Recipe, Ends and Roster are required. Give a server both [Renewal.Workflows] and [Renewal.Cooks]. Devices that enrolled before
 // need [Renewal.Sweep], once.
@@ -104,7 +105,7 @@ type renewalState struct {
 	Asked        bool             `json:"asked,omitempty"`  // the device was asked for its list
 	AskAt        time.Time        `json:"askAt,omitzero"`   // when it is asked again, which did not answer
 	Listed       bool             `json:"listed,omitempty"` // it has said what it has, or Installed did
-	Older        bool             `json:"older,omitempty"`  // that is of another recipe, so it is renewed at once
+	Older        time.Time        `json:"older,omitzero"`   // that is of another recipe, and renewed then
 	replacing
 }
 
@@ -132,7 +133,7 @@ var renewalSetAside = workflow.Retry{Limit: 3, First: time.Minute}
 
 // Sweep begins the renewal of all enrollments of a filter that have none, and returns of how many. It may be called at any time
 // and again: for the devices that were there before, and for those whose run an operator has ended. Those whose profile turns out to
-// have certificates that Recipe does not bring are renewed at once; what else is in a profile is for Ends or Installed to tell.
+// have certificates that Recipe does not bring are renewed within Look; what else is in a profile is for Ends or Installed to tell.
 func (r *Renewal) Sweep(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
 	return renewalBegin(ctx, r.Roster, engine, f, renewalName, renewalName, nil)
 }
@@ -220,7 +221,7 @@ func (r *Renewal) watch(ctx context.Context, t *workflow.Turn, s *renewalState) 
 	if err != nil {
 		return r.unknown(t, err), nil
 	}
-	if !v.planned || !v.plan.IsDue(t.Now) && !s.Anew && !s.Older {
+	if !v.planned || !v.plan.IsDue(t.Now) && !s.Anew && !s.older(t.Now) {
 		s.replacing, s.Why = replacing{}, ""
 		return s.ask(t, r.idle(t, v)), nil
 	}
@@ -316,7 +317,7 @@ func (r *Renewal) wait(ctx context.Context, t *workflow.Turn, s *renewalState, v
 	if s.Anew {
 		note += "; the device came back with an earlier identity, and perhaps with an earlier profile"
 	}
-	if s.Older {
+	if s.older(t.Now) {
 		note += "; the profile of the device has certificates that the recipe does not know"
 	}
 	if s.Why != "" {
