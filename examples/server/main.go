@@ -1,6 +1,6 @@
 // Server is an MDM server to start from in production: any store, any way in which client certificates arrive, the admin API
-// of package mdm/api, and nothing that a vendor's own product decides. Enrollment pages and SCEP are not part of it: see
-// examples/quickstart for those.
+// of package mdm/api, those of Apple's "MDM Best Practices" that need no more than flags and files, and nothing that a vendor's
+// own product decides. Enrollment pages and SCEP are not part of it: see examples/quickstart for those.
 //
 //	server -store postgres:postgres://mdm@db/mdm -key-file mdm.key -device-ca devices.pem \
 //	       -listen :8443 -tls-cert server.pem -tls-key server.key
@@ -11,6 +11,15 @@
 // Devices use -listen, on the path -path; operators use -admin, with the token in the environment variable
 // APPLEMDM_API_TOKEN. GET /healthz (the process lives) and GET /readyz (it can reach its database, and is not about to
 // end) are answered on both. Every flag can be given as an environment variable, too: -tls-cert as APPLEMDM_TLS_CERT.
+//
+// What goes on by itself, and how far it is, the API tells under /v1/workflows and /v1/runs:
+//
+//   - Devices that enroll get the profiles of -profiles, stage by stage, and leave Setup Assistant.
+//   - With -scep-url, enrollment profiles are replaced before the identity or an anchor in them ends. For devices that were there
+//     before: POST /v1/workflows/renewal/runs?all=1&key=renewal
+//   - With -enrollment-id, a device whose management the API ends is told to remove its profile.
+//   - A passcode is cleared for a reason and on record only: POST /guard/clear-passcode.
+//   - A device out of a backup goes on if it is managed, or checked out no longer ago than -readopt.
 //
 // Any number of such servers may share a PostgreSQL, MySQL or MariaDB database. On SIGTERM a server first says that it is
 // not ready, then finishes what it has begun.
@@ -50,6 +59,11 @@ type options struct {
 	quiet, inactive time.Duration
 	publicURL       string
 	retention       time.Duration
+	profiles        string
+	enrollmentID    string
+	scepURL         string
+	anchors         string
+	readopt         time.Duration
 	drain, shutdown time.Duration
 	verbose         bool
 	logFormat       string
@@ -96,6 +110,11 @@ func parse(args []string, env func(string) string, stderr io.Writer) (o options,
 	flags.DurationVar(&o.inactive, "inactive", 0, "how long it may be silent before it is called inactive; 0: 168h")
 	flags.StringVar(&o.publicURL, "public-url", "", "where devices reach this server, as https://mdm.example.com: its certificate is watched for its end, whoever shows it")
 	flags.DurationVar(&o.retention, "retention", 0, "how long finished commands are kept; 0: 90 days, negative: for ever")
+	flags.StringVar(&o.profiles, "profiles", "", "directory with profiles for devices that enroll: *.mobileconfig in trust, restrictions and capabilities, sent in this order; read at start")
+	flags.StringVar(&o.enrollmentID, "enrollment-id", "", "PayloadIdentifier of the enrollment profiles, as com.example.mdm")
+	flags.StringVar(&o.scepURL, "scep-url", "", "SCEP server that knows the challenges of this database, for the identities of renewed enrollment profiles; empty: none is renewed")
+	flags.StringVar(&o.anchors, "anchors", "", "certificates that enrollment profiles bring so that devices trust this server and its SCEP server, PEM; none: those of public CAs are enough")
+	flags.DurationVar(&o.readopt, "readopt", 0, "how long after its CheckOut a device out of a backup is let in again; 0: never")
 	flags.DurationVar(&o.drain, "drain", 0, "how long to serve on after SIGTERM, not ready, until the load balancer has noticed")
 	flags.DurationVar(&o.shutdown, "shutdown-timeout", 20*time.Second, "how long requests that have begun may take after that")
 	flags.BoolVar(&o.verbose, "verbose", false, "log each request")
@@ -144,6 +163,8 @@ func (o *options) check() error {
 	refuse(o.admin != "" && o.token.IsZero(), "set APPLEMDM_API_TOKEN to the token of the API, or -admin to nothing")
 	refuse(!strings.HasPrefix(o.path, "/"), "-path begins with a slash")
 	refuse(o.publicURL != "" && o.publicAddr() == "", "-public-url is of the form https://host")
+	refuse(o.scepURL != "" && (o.enrollmentID == "" || o.publicURL == "" || o.anchors == ""), "-scep-url needs -enrollment-id, -public-url and -anchors (perhaps none)")
+	refuse(o.readopt < 0, "-readopt is not negative")
 	refuse(o.pushRate < 0 || o.quiet < 0 || o.inactive < 0, "-push-rate, -quiet and -inactive are not negative")
 	refuse(o.logFormat != "text" && o.logFormat != "json", "-log is text or json")
 	return errors.Join(wrong...)

@@ -24,14 +24,15 @@ import (
 
 // app is a server that is set up.
 type app struct {
-	o       options
-	log     *slog.Logger
-	stores  storage.Stores
-	mdm     *server.Server
-	api     http.Handler // nil: not wanted
-	ending  atomic.Bool
-	devices net.Listener
-	admin   net.Listener // nil: not wanted
+	o         options
+	log       *slog.Logger
+	stores    storage.Stores
+	practices *practices
+	mdm       *server.Server
+	api       http.Handler // nil: not wanted
+	ending    atomic.Bool
+	devices   net.Listener
+	admin     net.Listener // nil: not wanted
 }
 
 // run serves until ctx ends or something fails. Started is told of the addresses when they are open; it may be nil.
@@ -75,13 +76,22 @@ func (a *app) wire(ctx context.Context, requests *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a.mdm, err = server.New(server.Config{Stores: a.stores, Extractor: extractor, Validator: validator, Pusher: pusher, Logger: a.log, Requests: requests,
-		Retention: storage.Retention{Commands: a.o.retention}, Pacing: push.Pacing{Rate: a.o.pushRate},
-		Presence: presence.Policy{Quiet: a.o.quiet, Inactive: a.o.inactive}, Expiry: a.o.expiry()})
-	if err != nil || a.o.admin == "" {
+	if a.practices, err = newPractices(&a.o, a.stores); err != nil {
 		return err
 	}
-	a.api, err = api.New(api.Config{Stores: a.stores, Tokens: []mdm.Secret{a.o.token}, End: a.mdm.Checkin().End, Expiry: a.mdm.Expiry(), Logger: a.log})
+	cfg := server.Config{Stores: a.stores, Extractor: extractor, Validator: validator, Pusher: pusher, Logger: a.log, Requests: requests,
+		Retention: storage.Retention{Commands: a.o.retention}, Pacing: push.Pacing{Rate: a.o.pushRate},
+		Presence: presence.Policy{Quiet: a.o.quiet, Inactive: a.o.inactive}, Expiry: a.o.expiry()}
+	a.practices.configure(&cfg)
+	if a.mdm, err = server.New(cfg); err != nil {
+		return err
+	}
+	a.practices.bind(a.mdm)
+	if a.o.admin == "" {
+		return nil
+	}
+	a.api, err = api.New(api.Config{Stores: a.stores, Tokens: []mdm.Secret{a.o.token}, End: a.practices.end(a.mdm), Expiry: a.mdm.Expiry(),
+		Workflows: a.mdm.Workflows(), MayBegin: a.practices.mayBegin(), Logger: a.log})
 	return err
 }
 
@@ -107,11 +117,13 @@ func (a *app) close() {
 }
 
 // handler is the health checks and what else is served.
-func (a *app) handler(path string, h http.Handler) http.Handler {
+func (a *app) handler(routes map[string]http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
-	mux.Handle(path, h)
+	for pattern, h := range routes {
+		mux.Handle(pattern, h)
+	}
 	return mux
 }
 
@@ -141,7 +153,7 @@ func httpServer(h http.Handler, log *slog.Logger) *http.Server {
 
 // serve answers until ctx ends, and then finishes what has begun.
 func (a *app) serve(ctx context.Context) error {
-	devices := httpServer(a.handler(a.o.path, a.mdm), a.log)
+	devices := httpServer(a.handler(map[string]http.Handler{a.o.path: a.mdm}), a.log)
 	servers := []*http.Server{devices}
 	failed := make(chan error, 2)
 	if a.o.tlsCert == "" {
@@ -156,7 +168,7 @@ func (a *app) serve(ctx context.Context) error {
 		go func() { failed <- devices.ServeTLS(a.devices, "", "") }()
 	}
 	if a.admin != nil {
-		admin := httpServer(a.handler("/v1/", a.api), a.log)
+		admin := httpServer(a.handler(map[string]http.Handler{"/v1/": a.api, "POST /guard/clear-passcode": http.HandlerFunc(a.clearPasscode)}), a.log)
 		servers = append(servers, admin)
 		go func() { failed <- admin.Serve(a.admin) }()
 	}

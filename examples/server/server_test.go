@@ -274,9 +274,11 @@ func TestOptions(t *testing.T) {
 		"-device-ca x -identity odd":           "-identity is",
 		"-device-ca x -identity header:":       "-identity is",
 		"-device-ca x -identity header:X-Cert": "-trusted-proxies",
-		"-device-ca x -identity signature -path mdm": "slash",
-		"-device-ca x -identity signature odd":       "odd",
-		"-device-ca x -identity signature -log xml":  "-log",
+		"-device-ca x -identity signature -path mdm":    "slash",
+		"-device-ca x -identity signature odd":          "odd",
+		"-device-ca x -identity signature -log xml":     "-log",
+		"-device-ca x -identity signature -scep-url y":  "-scep-url needs",
+		"-device-ca x -identity signature -readopt -1h": "-readopt",
 	} {
 		_, err := parse(strings.Fields(args), environment{"APPLEMDM_API_TOKEN": token}.get, io.Discard)
 		require.ErrorContains(t, err, text, args)

@@ -15,8 +15,8 @@ import (
 	"github.com/gomdm/applemdm/profile/provisioning"
 )
 
-// provisioningName is the name of the workflow and of its cook, both stored.
-const provisioningName = "provisioning"
+// ProvisioningWorkflow is the name of the workflow of [Provisioning], the key of its runs, and the name of its cook.
+const ProvisioningWorkflow = "provisioning"
 
 // Provisioning keeps the provisioning profiles of in-house apps valid on each device (Apple, "MDM Best Practices": they can be
 // installed and replaced by MDM, before they end). A run watches each enrollment as long as that lives: it has the device list what
@@ -49,9 +49,9 @@ type provisioningState struct {
 func (p *Provisioning) Workflows() []workflow.Any {
 	begins := []mdm.EventType{mdm.EventEnrolled, mdm.EventReenrolled, mdm.EventAfterWipe, mdm.EventAdopted}
 	return []workflow.Any{&workflow.Workflow[provisioningState]{
-		Name: provisioningName, First: "watch", Listens: begins,
+		Name: ProvisioningWorkflow, First: "watch", Listens: begins,
 		Start: func(_ context.Context, e mdm.Event) (provisioningState, string, bool, error) {
-			return provisioningState{}, provisioningName, !e.Enrollment.IsUser(), nil
+			return provisioningState{}, ProvisioningWorkflow, !e.Enrollment.IsUser(), nil
 		},
 		Steps: map[string]func(context.Context, *workflow.Turn, *provisioningState) (workflow.Next, error){"watch": p.watch},
 		Retry: renewalSetAside,
@@ -61,7 +61,7 @@ func (p *Provisioning) Workflows() []workflow.Any {
 // Sweep begins the watch over all enrollments of a filter that have none, and returns of how many. It may be called at any time and
 // again.
 func (p *Provisioning) Sweep(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
-	return renewalBegin(ctx, p.Roster, engine, f, provisioningName, provisioningName, nil)
+	return renewalBegin(ctx, p.Roster, engine, f, ProvisioningWorkflow, ProvisioningWorkflow, nil)
 }
 
 // watch takes in what was answered and does what the planner says.
@@ -126,7 +126,7 @@ func (p *Provisioning) order(step provisioning.Step, now time.Time) command.Orde
 		o.Command, o.NotAfter = command.RemoveProvisioningProfile{UUID: step.UUID}, now.Add(provisioningRemoveWithin)
 		return o
 	}
-	o.Command = command.Recipe{Type: "InstallProvisioningProfile", Name: provisioningName, Args: map[string]string{"uuid": step.UUID}}
+	o.Command = command.Recipe{Type: "InstallProvisioningProfile", Name: ProvisioningWorkflow, Args: map[string]string{"uuid": step.UUID}}
 	return o
 }
 
@@ -204,7 +204,7 @@ func provisioningNote(s provisioning.State, plan *provisioning.Plan) string {
 
 // Cooks returns who looks up the profiles.
 func (p *Provisioning) Cooks() map[string]command.Cook {
-	return map[string]command.Cook{provisioningName: p.cook}
+	return map[string]command.Cook{ProvisioningWorkflow: p.cook}
 }
 
 // cook returns the command to install a profile, if it is still wanted.

@@ -91,7 +91,7 @@ func (r *Renewal) Expiry(runs Runs, tenant string) expiry.Source {
 			item := expiry.Item{Kind: ExpiringIdentities, Tenant: tenant, Name: "enrollment profiles that are due"}
 			count := 0
 			for _, step := range []string{renewalDue, renewalAwait} {
-				for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: renewalName, Step: step}) {
+				for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: RenewalWorkflow, Step: step}) {
 					if err != nil {
 						yield(item, err)
 						return

@@ -14,9 +14,11 @@ import (
 	"github.com/gomdm/applemdm/profile"
 )
 
-// Names that are stored: of the workflows and of their steps.
+// RenewalWorkflow is the name of the workflow of [Renewal], and the key of its runs.
+const RenewalWorkflow = "renewal"
+
+// Names of steps, which are stored.
 const (
-	renewalName  = "renewal"
 	renewalWatch = "watch" // nothing is due
 	renewalDue   = "due"   // it is, and no command is outstanding
 	renewalAwait = "await" // a command is
@@ -113,13 +115,13 @@ type renewalState struct {
 func (r *Renewal) Workflows() []workflow.Any {
 	begins := []mdm.EventType{mdm.EventEnrolled, mdm.EventReenrolled, mdm.EventAfterWipe, mdm.EventAdopted}
 	return []workflow.Any{&workflow.Workflow[renewalState]{
-		Name: renewalName, First: renewalWatch,
+		Name: RenewalWorkflow, First: renewalWatch,
 		Listens: append(begins, replacedEvents...),
 		Start: func(_ context.Context, e mdm.Event) (s renewalState, key string, ok bool, err error) {
 			for _, kind := range begins {
 				ok = ok || kind == e.Type
 			}
-			return s, renewalName, ok && !e.Enrollment.IsUser(), nil
+			return s, RenewalWorkflow, ok && !e.Enrollment.IsUser(), nil
 		},
 		Steps: map[string]func(context.Context, *workflow.Turn, *renewalState) (workflow.Next, error){
 			renewalWatch: r.watch, renewalDue: r.watch, renewalAwait: r.await,
@@ -135,7 +137,7 @@ var renewalSetAside = workflow.Retry{Limit: 3, First: time.Minute}
 // and again: for the devices that were there before, and for those whose run an operator has ended. Those whose profile turns out to
 // have certificates that Recipe does not bring are renewed within Look; what else is in a profile is for Ends or Installed to tell.
 func (r *Renewal) Sweep(ctx context.Context, engine *workflow.Engine, f mdm.Filter) (int, error) {
-	return renewalBegin(ctx, r.Roster, engine, f, renewalName, renewalName, nil)
+	return renewalBegin(ctx, r.Roster, engine, f, RenewalWorkflow, RenewalWorkflow, nil)
 }
 
 // renewalBegin begins a run on each managed device that f selects, unless it has an open one with the key: what became of earlier

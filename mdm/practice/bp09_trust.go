@@ -14,8 +14,8 @@ import (
 	"github.com/gomdm/applemdm/mdm/workflow"
 )
 
-// trustName is the name of the workflow and of its cook, both stored.
-const trustName = "trust-change"
+// TrustChangeWorkflow is the name of the workflow of [TrustChange], and of its cook.
+const TrustChangeWorkflow = "trust-change"
 
 // TrustChange brings the certificates of another TLS chain to every device before the server changes to it: the enrollment
 // profile with the old ones and the new ones first, then the wait for all, then the switch. [enroll.Overlap] says whether that is
@@ -51,7 +51,7 @@ type trustState struct {
 // Workflows returns the workflow "trust-change".
 func (c *TrustChange) Workflows() []workflow.Any {
 	return []workflow.Any{&workflow.Workflow[trustState]{
-		Name: trustName, First: renewalDue, Listens: replacedEvents,
+		Name: TrustChangeWorkflow, First: renewalDue, Listens: replacedEvents,
 		Steps: map[string]func(context.Context, *workflow.Turn, *trustState) (workflow.Next, error){renewalDue: c.due, renewalAwait: c.await},
 		Retry: renewalSetAside,
 	}}
@@ -59,7 +59,7 @@ func (c *TrustChange) Workflows() []workflow.Any {
 
 // Cooks returns who makes the profiles.
 func (c *TrustChange) Cooks() map[string]command.Cook {
-	return map[string]command.Cook{trustName: func(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (command.Command, error) {
+	return map[string]command.Cook{TrustChangeWorkflow: func(ctx context.Context, id mdm.EnrollmentID, args map[string]string) (command.Command, error) {
 		if err := c.check(); err != nil { // it must not be made without them
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func (c *TrustChange) Begin(ctx context.Context, engine *workflow.Engine, f mdm.
 	if err != nil {
 		return 0, err
 	}
-	return renewalBegin(ctx, c.Renewal.Roster, engine, f, trustName, c.key(), func(e *mdm.Enrollment) (any, bool, error) {
+	return renewalBegin(ctx, c.Renewal.Roster, engine, f, TrustChangeWorkflow, c.key(), func(e *mdm.Enrollment) (any, bool, error) {
 		has, err := c.has(ctx, e, done[e.ID])
 		if has || err != nil {
 			return nil, false, err
@@ -92,7 +92,7 @@ func (c *TrustChange) Begin(ctx context.Context, engine *workflow.Engine, f mdm.
 // trustForm returns what the renewal of a device knows of its profile.
 func trustForm(ctx context.Context, engine *workflow.Engine, e *mdm.Enrollment) (*renewalForm, error) {
 	open := []workflow.Status{workflow.Open, workflow.Aside}
-	for run, err := range engine.Runs(ctx, workflow.Query{Tenant: e.ID.Tenant, Workflow: renewalName, Enrollment: e.ID, Status: open}) {
+	for run, err := range engine.Runs(ctx, workflow.Query{Tenant: e.ID.Tenant, Workflow: RenewalWorkflow, Enrollment: e.ID, Status: open}) {
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func trustForm(ctx context.Context, engine *workflow.Engine, e *mdm.Enrollment) 
 	return nil, nil
 }
 
-func (c *TrustChange) key() string { return trustName + "/" + c.ID }
+func (c *TrustChange) key() string { return TrustChangeWorkflow + "/" + c.ID }
 
 func (c *TrustChange) check() error {
 	const op = "practice.TrustChange"
@@ -145,7 +145,7 @@ func (c *TrustChange) due(ctx context.Context, t *workflow.Turn, s *trustState) 
 	case breach != nil:
 		return workflow.Next{}, breach
 	}
-	next := s.send(t, workflow.Go(renewalAwait), trustName, identity, s.Form)
+	next := s.send(t, workflow.Go(renewalAwait), TrustChangeWorkflow, identity, s.Form)
 	return next.On(replacedEvents...).At(t.Now.Add(c.Renewal.timeout())).Note("the profile with the old and the new certificates is on its way"), nil
 }
 
@@ -256,7 +256,7 @@ func (c *TrustChange) Ready(ctx context.Context, runs Runs, tenant string) (Trus
 // done returns the newest run of each device that is done.
 func (c *TrustChange) done(ctx context.Context, runs Runs, tenant string) (map[mdm.EnrollmentID]trustDone, error) {
 	done := map[mdm.EnrollmentID]trustDone{}
-	for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: trustName, Status: []workflow.Status{workflow.Done}}) {
+	for run, err := range runs.Runs(ctx, workflow.Query{Tenant: tenant, Workflow: TrustChangeWorkflow, Status: []workflow.Status{workflow.Done}}) {
 		if err != nil {
 			return nil, err
 		}
