@@ -48,6 +48,9 @@ const maxRenewalRetry = 24 * time.Hour
 // certificates in it: what ends in it is what ends in that, and if that is not known, the profile is replaced within Look, so that
 // a fleet that was enrolled by another recipe is not replaced in one hour.
 //
+// A run is set aside when the device would refuse what the recipe makes for it, so a recipe that is wrong sets many aside. When it is
+// mended, workflow.Engine.TryAgainMany has all runs of RenewalWorkflow go on.
+//
 // Recipe, Ends and Roster are required. Give a server both [Renewal.Workflows] and [Renewal.Cooks]. Devices that enrolled before
 // need [Renewal.Sweep], once.
 type Renewal struct {
