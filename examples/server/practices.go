@@ -44,7 +44,7 @@ func newPractices(o *options, stores storage.Stores) (*practices, error) {
 	}
 	p.guard = &practice.Guard{Audit: stores.Audit, Escrow: stores.Escrow, Vault: stores.Vault, Roster: stores.Roster, Runs: stores.Runs}
 	if o.enrollmentID != "" {
-		p.ending = &practice.Ending{Roster: stores.Roster, Profile: func(*mdm.Enrollment) string { return o.enrollmentID }}
+		p.ending = &practice.Ending{Roster: stores.Roster, Profile: func(*mdm.Enrollment) string { return o.enrollmentID }, Inventory: stores.Inventory}
 	}
 	if o.scepURL != "" {
 		recipe, err := o.recipe(stores)
@@ -76,7 +76,7 @@ func (p *practices) configure(c *server.Config) {
 func (p *practices) bind(s *server.Server) {
 	p.guard.Engine = s.Workflows()
 	if p.ending != nil {
-		p.ending.End = s.Checkin().End
+		p.ending.End, p.ending.Revoke = s.Checkin().End, s.Checkin().Revoke
 	}
 	if p.renewal != nil {
 		p.renewal.Recipe.Enrollment.Uses = s.Uses()
@@ -93,10 +93,10 @@ func (p *practices) mayBegin() []string {
 }
 
 // end ends the management of a device: it is told to remove its profile, if that is known by name, and refused after that.
-func (p *practices) end(s *server.Server) func(context.Context, mdm.EnrollmentID, string) error {
-	return func(ctx context.Context, id mdm.EnrollmentID, reason string) error {
+func (p *practices) end(s *server.Server) func(context.Context, mdm.EnrollmentID, mdm.Generation, string) error {
+	return func(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, reason string) error {
 		if p.ending == nil || id.IsUser() {
-			return s.Checkin().End(ctx, id, reason)
+			return s.Checkin().End(ctx, id, g, reason)
 		}
 		_, err := p.ending.Begin(ctx, s.Workflows(), id, practice.EndingOrder{Actor: "api", Reason: reason})
 		return err
