@@ -10,6 +10,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/audit"
+	"github.com/gomdm/applemdm/mdm/ddm"
 	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/event"
@@ -49,6 +50,7 @@ type Stores struct {
 	Runs             workflow.Store
 	Audit            audit.Log
 	DEP              dep.Store
+	Declarations     ddm.Store
 }
 
 // Watcher tells of what this handle of a database has committed, so that pushes and events need not wait for the next

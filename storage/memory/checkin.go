@@ -100,6 +100,7 @@ func (db *DB) dateOf(p checkin.Plan) time.Time {
 // endGeneration ends what belonged to the former generation of a device.
 func (db *DB) endGeneration(device mdm.EnrollmentID, at time.Time, why string) {
 	db.cancelOpen(device, at, why)
+	db.forgetDeclarations(device)
 	delete(db.authTokens, device)
 	db.replaceSecret(device, unlockToken, mdm.Secret{})
 	db.replaceSecret(device, bootstrapToken, mdm.Secret{})

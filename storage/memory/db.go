@@ -65,7 +65,8 @@ type DB struct {
 
 	pushCertificates map[string]push.Certificate
 	vault            map[string]mdm.Secret
-	audit            map[string][]audit.Entry // by tenant
+	audit            map[string][]audit.Entry               // by tenant
+	declarations     map[mdm.EnrollmentID]map[string][]byte // by the name of the group
 
 	watchers map[int]func(storage.Change)
 	watched  int
@@ -94,6 +95,7 @@ func New() *DB {
 		pushCertificates: map[string]push.Certificate{},
 		vault:            map[string]mdm.Secret{},
 		audit:            map[string][]audit.Entry{},
+		declarations:     map[mdm.EnrollmentID]map[string][]byte{},
 		leases:           map[string]lease{},
 		reminders:        map[credential]expiry.Stage{},
 		runs:             map[string]*workflow.Run{},
@@ -106,7 +108,7 @@ func New() *DB {
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, Escrow: db, Roster: db, Identity: db, Deny: db, Inventory: db, SCEP: db, Push: db,
 		PushCertificates: db, Events: db, Vault: db, Watch: db, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db,
-		Sessions: db, Runs: db, Audit: auditLog{db}, DEP: db}
+		Sessions: db, Runs: db, Audit: auditLog{db}, DEP: db, Declarations: db}
 }
 
 // Close makes every later call fail with an Unavailable error. It always returns nil.

@@ -104,6 +104,11 @@ func moreCalls(w *world, d *device, all map[string]func(context.Context) error) 
 			return err
 		}
 	}
+	if w.Declarations != nil {
+		all["PutDeclarations"] = func(ctx context.Context) error { return w.Declarations.PutDeclarations(ctx, d.id, declared("a", "1")) }
+		all["DeleteDeclarations"] = func(ctx context.Context) error { return w.Declarations.DeleteDeclarations(ctx, d.id, "a") }
+		all["DeclarationGroups"] = func(ctx context.Context) error { _, err := w.Declarations.DeclarationGroups(ctx, d.id); return err }
+	}
 	if w.Vault != nil {
 		all["PutSecret"] = func(ctx context.Context) error { return w.Vault.PutSecret(ctx, "a", mdm.SecretString("x")) }
 		all["Secret"] = func(ctx context.Context) error { _, err := w.Vault.Secret(ctx, "a"); return err }

@@ -99,6 +99,7 @@ func groups() []group {
 		{"reminders", needsExpiry | needsEvents, reminderCases()},
 		{"runs", needsRuns | needsRoster | needsEvents, runCases()},
 		{"audit", needsAudit, auditCases()},
+		{"declarations", needsDeclarations, declarationCases()},
 		{"sessions", needsSessions, enrollmentSessionCases()},
 		{"dep-servers", needsDEP, depServerCases()},
 		{"dep-devices", needsDEP, depDeviceCases()},
@@ -168,6 +169,7 @@ const (
 	needsSessions
 	needsAudit
 	needsDEP
+	needsDeclarations
 	needsDurable
 )
 
@@ -198,6 +200,7 @@ func missing(s storage.Stores, need feature) string {
 		{needsSessions, "Sessions", s.Sessions != nil},
 		{needsAudit, "Audit", s.Audit != nil},
 		{needsDEP, "DEP", s.DEP != nil},
+		{needsDeclarations, "Declarations", s.Declarations != nil},
 	} {
 		if need&f.feature != 0 && !f.has {
 			return f.name

@@ -15,6 +15,7 @@ import (
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/audit"
+	"github.com/gomdm/applemdm/mdm/ddm"
 	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/push"
@@ -151,6 +152,7 @@ func (s Schema) back() [][]string {
 		{"DROP TABLE mdm_runs"},
 		{"DROP TABLE mdm_audit", "DROP TABLE mdm_audit_heads"},
 		{"DROP TABLE mdm_dep_servers", "DROP TABLE mdm_dep_devices"},
+		{"DROP TABLE mdm_declarations"},
 	}
 }
 
@@ -236,6 +238,7 @@ func (s Schema) upgrade(t *testing.T, back [][]string, version int) {
 	_, err = stores.Audit.Append(ctx, audit.Entry{Actor: "the test", Action: "upgraded", Reason: "to see"})
 	require.NoError(t, err, "what a newer version brings is there")
 	require.NoError(t, stores.DEP.CreateServer(ctx, dep.Server{Key: dep.Key{Name: fmt.Sprint("server-", version)}}), "what the newest version brings is there")
+	require.NoError(t, stores.Declarations.PutDeclarations(ctx, id, ddm.Group{Name: "g"}), "what the newest version brings is there")
 	require.NoError(t, db.Close())
 }
 

@@ -65,7 +65,7 @@ func New(engine Engine, cfg Config) *DB {
 func (db *DB) Stores() storage.Stores {
 	return storage.Stores{Checkin: db, Command: db, FanOuts: db, Escrow: db, Roster: db, Identity: db, Deny: db, Inventory: db, SCEP: db, Push: db,
 		PushCertificates: db, Events: db, Vault: db, Watch: &db.watch, Sweep: db, Leases: db, Presence: db, Expiry: db, Waves: db,
-		Sessions: db, Runs: db, Audit: auditLog{db}, DEP: db}
+		Sessions: db, Runs: db, Audit: auditLog{db}, DEP: db, Declarations: db}
 }
 
 // Statements returns how many statements this handle has run, BEGIN and COMMIT left out. It is for benchmarks.
