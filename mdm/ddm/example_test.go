@@ -1,6 +1,7 @@
 package ddm_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -26,4 +27,46 @@ func ExampleParseStatusReport() {
 	_, items, err := ddm.ParseStatusReport([]byte(`{"StatusItems": {"device": {"operating-system": {"version": "18.1"}}}, "Errors": []}`))
 	fmt.Println(*items.Device.OperatingSystem.Version, items.Passcode == nil, err)
 	// Output: 18.1 true <nil>
+}
+
+// A set is checked before it is published: here an activation names what is not there.
+func ExampleCheck() {
+	on := ddm.Declaration{Identifier: "on", Payload: &ddm.ActivationSimple{StandardConfigurations: []string{"passcode"}}}
+	fmt.Println(ddm.Check([]ddm.Declaration{on}))
+	passcode := ddm.Declaration{Identifier: "passcode", Payload: &ddm.PasscodeSettings{RequirePasscode: new(true)}}
+	fmt.Println(ddm.Check([]ddm.Declaration{on, passcode}))
+	// Output:
+	// ddm: "on": it names what is not there: "passcode"
+	// <nil>
+}
+
+// everyone gives every enrollment the same.
+type everyone []ddm.Declaration
+
+func (e everyone) Declarations(context.Context, mdm.EnrollmentID) ([]ddm.Declaration, error) {
+	return e, nil
+}
+
+func (everyone) Status(_ context.Context, id mdm.EnrollmentID, r ddm.StatusReport) error {
+	items, _ := ddm.StatusItemsOf(r)
+	fmt.Println(id, "runs", *items.Device.OperatingSystem.Version)
+	return nil
+}
+
+// A responder is the Declarative of a checkin.Service. These are the answers to two requests of a device.
+func ExampleResponder() {
+	r := &ddm.Responder{Backend: everyone{{Identifier: "who", Payload: &ddm.ManagementOrganizationInfo{Name: "Example"}}}}
+	id := mdm.EnrollmentID{Device: "D"}
+	reply, err := r.Declare(context.Background(), id, "declaration/management/who", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(string(reply.Body))
+	_, err = r.Declare(context.Background(), id, "status", []byte(`{"StatusItems":{"device":{"operating-system":{"version":"18.1"}}},"Errors":[]}`))
+	fmt.Println(err)
+	// Output:
+	// {"Identifier":"who","Payload":{"Name":"Example"},"ServerToken":"eb7ad6b53f545cedbe32aed27034d322","Type":"com.apple.management.organization-info"}
+	// D runs 18.1
+	// <nil>
 }

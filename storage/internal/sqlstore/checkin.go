@@ -218,8 +218,9 @@ func (t *tx) endGeneration(ctx context.Context, v *turn, k *known, device mdm.En
 		t.exec(v, `UPDATE mdm_enrollments SET state = ?, ended_at = ?, end_reason = ?, push_token = NULL, push_magic = '', auth_token = NULL,
 			presence = ?, presence_at = ? WHERE id = ?`, mdm.Ended, at, reason, mdm.Gone, at, u.id)
 		t.exec(v, "DELETE FROM mdm_pushes WHERE enrollment = ?", u.id)
+		t.exec(v, forgetGroups, u.id)
 	}
-	t.exec(v, forgetGroups, device.Tenant, device.Device)
+	t.exec(v, forgetGroups, deviceRow)
 	t.exec(v, "UPDATE mdm_enrollments SET auth_token = NULL WHERE id = ?", deviceRow)
 	if end {
 		t.exec(v, "DELETE FROM mdm_pushes WHERE enrollment = ?", deviceRow)

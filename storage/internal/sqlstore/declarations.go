@@ -14,7 +14,7 @@ const (
 	otherGroups  = "SELECT COUNT(*) FROM mdm_declarations WHERE enrollment = ? AND name <> ?"
 	upsertGroup  = "INSERT INTO mdm_declarations (enrollment, name, sealed) VALUES (?, ?, ?) {upsert enrollment, name: sealed = {new sealed}}"
 	deleteGroup  = "DELETE FROM mdm_declarations WHERE enrollment = (SELECT id FROM mdm_enrollments WHERE tenant = ? AND device = ? AND usr = ?) AND name = ?"
-	forgetGroups = "DELETE FROM mdm_declarations WHERE enrollment IN (SELECT id FROM mdm_enrollments WHERE tenant = ? AND device = ?)"
+	forgetGroups = "DELETE FROM mdm_declarations WHERE enrollment = ?"
 )
 
 // PutDeclarations implements ddm.Store. The device is locked, so that its generation does not end meanwhile.
