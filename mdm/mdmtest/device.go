@@ -69,6 +69,7 @@ type Device struct {
 	builtIn  tls.Certificate // zero until it is needed
 	delivery *delivery       // nil: nothing came over the air
 	state    state
+	declared map[string]*declared // by user channel; "": the device
 }
 
 // management is what an MDM profile brings: everything that a backup holds and a wipe loses.

@@ -14,6 +14,10 @@
 // It also enrolls over the air ([Device.EnrollOverTheAir]), under a certificate that a [BuiltInCA] in place of Apple's built
 // into it, and reads profiles that are encrypted to an identity of its own.
 //
+// On a DeclarativeManagement command it fetches tokens, manifest and what is new, judges predicates of one status item, keeps what
+// is active ([Device.Active], [Device.Declared]) and reports how all of it stands, with the status items that are subscribed to.
+// It does nothing that its configurations say, and downloads no assets.
+//
 // An [APNs] is a server of real HTTP/2 with scripted answers; devices that were given it are woken by what it accepts. It
 // fails as Apple's does when it is told to: a push by its [PushAnswer], a connection or the whole service by methods of
 // the APNs. What Apple takes but what may lose pushes is among its violations. [APNs.Totals] counts what became of any number

@@ -80,12 +80,21 @@ func (d *Device) Poll(ctx context.Context) error {
 // ErrNotManaged is returned by what needs an MDM profile.
 var ErrNotManaged = errors.New("mdmtest: the device is not managed")
 
-// session is one connection: Idle, then an answer to each command, until the body is empty.
+// session is one connection: Idle, then an answer to each command, until the body is empty, and then what declarative management
+// has to do.
 func (d *Device) session(ctx context.Context, c channel) error {
 	m := d.managed()
 	if m == nil {
 		return ErrNotManaged
 	}
+	err := d.converse(ctx, m, c)
+	if now := d.managed(); err == nil && now != nil {
+		d.catchUp(ctx, now, c)
+	}
+	return err
+}
+
+func (d *Device) converse(ctx context.Context, m *management, c channel) error {
 	body, err := d.report(ctx, m, c.ids, withExtra(c, map[string]any{"Status": "Idle"}))
 	for err == nil && len(body) > 0 {
 		var o Order
@@ -196,6 +205,8 @@ func (d *Device) obey(ctx context.Context, o Order) error {
 		if string(token) != string(d.unlock) {
 			return errors.New("wrong unlock token")
 		}
+	case "DeclarativeManagement":
+		d.declare(o)
 	default:
 		return d.change(o)
 	}
@@ -252,7 +263,7 @@ func (d *Device) remove(m *management) {
 	if d.current != m {
 		return
 	}
-	d.current, d.profiles, d.users = nil, map[string]*profile.Profile{}, nil
+	d.current, d.profiles, d.users, d.declared = nil, map[string]*profile.Profile{}, nil, nil
 }
 
 // plausible returns the answer keys that a real device would send.

@@ -16,6 +16,9 @@ type state struct {
 	pin    string         // locked with it
 	locked bool
 	system string // OSVersion, if another than Config's
+
+	status  map[string]any    // of status items, where another than usual
+	refused map[string]string // declarations that are invalid, and why
 }
 
 // domainMDM is the domain of errors of the MDM client.
@@ -67,6 +70,7 @@ func (d *Device) SetOSVersion(version string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.state.system = version
+	d.soil()
 }
 
 // OSVersion returns the version of the system.
@@ -114,7 +118,7 @@ func (d *Device) change(o Order) error {
 // erase forgets everything but the system. d.mu is held.
 func (d *Device) erase() {
 	d.current, d.profiles, d.users, d.unlock, d.setup, d.delivery = nil, map[string]*profile.Profile{}, nil, nil, false, nil
-	d.state = state{system: d.state.system}
+	d.state, d.declared = state{system: d.state.system}, nil
 }
 
 // asked is what a device that has this state answers; nil if it is not about that.
