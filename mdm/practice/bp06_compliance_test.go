@@ -93,7 +93,7 @@ func TestBP06_Declarations(t *testing.T) {
 	policy := ddm.PasscodeSettings{RequirePasscode: new(true), MinimumLength: new(int64(8))}
 	list, err := practice.PasscodeDeclarations("com.example", policy, "com.example.mail")
 	require.NoError(t, err)
-	require.Len(t, list, 3)
+	require.Len(t, list, 4)
 	target := schema.Target{Platform: schema.IOS, OSVersion: "17.0"}
 	tokens := map[string]bool{}
 	for _, d := range list {
@@ -101,13 +101,13 @@ func TestBP06_Declarations(t *testing.T) {
 		assert.NotEmpty(t, d.ServerToken)
 		tokens[d.ServerToken] = true
 	}
-	assert.Len(t, tokens, 3)
+	assert.Len(t, tokens, 4)
 	assert.Equal(t, &policy, list[0].Payload)
-	always, is := list[1].Payload.(*ddm.ActivationSimple)
+	always, is := list[2].Payload.(*ddm.ActivationSimple)
 	require.True(t, is)
 	assert.Nil(t, always.Predicate)
-	assert.Equal(t, []string{list[0].Identifier}, always.StandardConfigurations)
-	gate, is := list[2].Payload.(*ddm.ActivationSimple)
+	assert.Equal(t, []string{list[0].Identifier, list[1].Identifier}, always.StandardConfigurations)
+	gate, is := list[3].Payload.(*ddm.ActivationSimple)
 	require.True(t, is)
 	assert.Equal(t, "@status(passcode.is-compliant) == TRUE", *gate.Predicate)
 	assert.Equal(t, []string{"com.example.mail"}, gate.StandardConfigurations)
@@ -116,14 +116,14 @@ func TestBP06_Declarations(t *testing.T) {
 	changed, err := practice.PasscodeDeclarations("com.example", policy, "com.example.mail")
 	require.NoError(t, err)
 	assert.NotEqual(t, list[0].ServerToken, changed[0].ServerToken, "another version")
-	assert.Equal(t, list[2], changed[2])
+	assert.Equal(t, list[3], changed[3])
 
 	for name, bad := range map[string]struct {
 		prefix string
 		gated  []string
 	}{
 		"no prefix": {"", []string{"a"}}, "long prefix": {string(make([]byte, 60)), []string{"a"}}, "nothing is gated": {"a", nil},
-		"empty": {"a", []string{""}}, "long": {"a", []string{string(make([]byte, 65))}}, "the policy itself": {"a", []string{"a.passcode"}},
+		"empty": {"a", []string{""}}, "long": {"a", []string{string(make([]byte, 65))}}, "the policy itself": {"a", []string{"a.passcode"}}, "the subscription": {"a", []string{"a.passcode.status"}},
 	} {
 		_, err := practice.PasscodeDeclarations(bad.prefix, policy, bad.gated...)
 		assert.Equal(t, mdm.Malformed, mdm.CodeOf(err), name)

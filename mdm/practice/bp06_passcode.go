@@ -15,17 +15,24 @@ import (
 // in growing waits, and when the device is compliant it sends what waits, once and in order. From then on it asks now and
 // then; when compliance is lost, and the device's grace is over, the profiles are removed, until it is back.
 //
+// With Declared, a device that can is not asked: the policy and what waits are declared to it, it gives and takes them itself, and
+// reports what it did (see [PasscodeWayFor]).
+//
 // A run lasts as long as its enrollment. Enrollments of macOS say nothing about passcodes: see CannotAsk.
 type Passcode struct {
 	Roster   workflow.Roster // required
 	Profiles ProfileSource   // required
-	// Waiting returns the PayloadIdentifiers of the profiles that wait, in order. Required. None at first: the run ends. It is
+	// Waiting returns the PayloadIdentifiers of the profiles that wait, in order. Required, unless all are served by declaration:
+	// those that are not have nothing that waits then. None at first: the run ends. It is
 	// asked again at each step, so within a day, or at once by Engine.Resume: what it adds waits from then on, and what it leaves
 	// out is withdrawn as when compliance is lost. It is not sent any more, and it is removed from a device that has it, unless Keep
 	// says otherwise. So Waiting must return an error, not an empty list, when it does not know.
 	Waiting func(ctx context.Context, e *mdm.Enrollment) ([]string, error)
 	// Policy is the PayloadIdentifier of the profile with the passcode policy, which is sent first. Empty: it is there.
 	Policy string
+
+	// Declared serves devices by declaration that can do that, from the beginning of their runs. Nil: all are asked.
+	Declared *PasscodeDeclared
 
 	Times ComplianceTimes
 	// Fresh is how old the device's word may be when it takes a profile that waits; after it the device is asked again.
@@ -67,15 +74,17 @@ type passcodeState struct {
 	Gate   passcodeGate   `json:",omitzero"`
 	Grace  time.Time      `json:",omitzero"` // its end
 	Until  time.Time      `json:",omitzero"` // when the next step is due if nothing happens
+
+	Declared passcodeDeclaredState `json:",omitzero"`
 }
 
 // Workflows returns what belongs into server.Config.Workflows.
 func (p *Passcode) Workflows() []workflow.Any {
 	w := &workflow.Workflow[passcodeState]{Name: PasscodeWorkflow, Version: 1, First: passcodePolicy, Start: p.start, Retry: gateRetry,
 		Steps: map[string]func(context.Context, *workflow.Turn, *passcodeState) (workflow.Next, error){
-			passcodePolicy: p.step, passcodeShut: p.step, passcodeOpen: p.step,
+			passcodePolicy: p.step, passcodeShut: p.step, passcodeOpen: p.step, passcodeDeclaredStep: p.step,
 		}}
-	w.Listens = []mdm.EventType{mdm.EventRestored}
+	w.Listens = []mdm.EventType{mdm.EventRestored, EventReported}
 	if !p.ByHand {
 		w.Listens = append(w.Listens, installArrivals()...)
 	}
@@ -88,9 +97,16 @@ func (p *Passcode) Cooks() map[string]command.Cook {
 		if name == p.Policy {
 			return nil
 		}
-		names, err := p.Waiting(ctx, e)
+		names, err := p.waiting(ctx, e)
 		return installListed(names, err, name)
 	})}
+}
+
+func (p *Passcode) waiting(ctx context.Context, e *mdm.Enrollment) ([]string, error) {
+	if p.Waiting == nil {
+		return nil, nil
+	}
+	return p.Waiting(ctx, e)
 }
 
 // installArrivals are the events with which the management of an enrollment begins.
@@ -103,11 +119,19 @@ func (p *Passcode) start(_ context.Context, event mdm.Event) (passcodeState, str
 }
 
 func (p *Passcode) step(ctx context.Context, t *workflow.Turn, s *passcodeState) (workflow.Next, error) {
-	waiting, err := p.Waiting(ctx, t.Enrollment)
+	if p.declares(t.Enrollment, s) {
+		if next, ok, err := p.declared(ctx, t, s); ok || err != nil {
+			return next, err
+		}
+	}
+	waiting, err := p.waiting(ctx, t.Enrollment)
 	if err != nil {
 		return workflow.Next{}, err
 	}
-	if len(waiting) == 0 && t.Run.Turns == 0 {
+	if len(waiting) == 0 && len(s.Gate.Goods) == 0 && (t.Run.Turns == 0 || s.Declared.Off != "") {
+		if s.Declared.Off != "" {
+			return workflow.GiveUp(s.Declared.Off), nil
+		}
 		return workflow.Finish("nothing waits"), nil
 	}
 	asks := PasscodeWayFor(t.Enrollment) != PasscodeInOneProfile

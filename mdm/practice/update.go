@@ -17,11 +17,15 @@ import (
 // UpdateName is the name of the workflow of [Update].
 const UpdateName = "os-update"
 
-// UpdateDeclaration and UpdateActivation are the identifiers of what [Update] declares.
+// UpdateDeclaration, UpdateSubscription and UpdateActivation are the identifiers of what [Update] declares.
 const (
-	UpdateDeclaration = "os-update.enforcement"
-	UpdateActivation  = "os-update.activation"
+	UpdateDeclaration  = "os-update.enforcement"
+	UpdateSubscription = "os-update.status"
+	UpdateActivation   = "os-update.activation"
 )
+
+// UpdateGroup is the group that [Update] declares.
+const UpdateGroup = "os-update"
 
 // Update brings a device to a version of its system: by declaration where the system knows that (iOS 17, macOS 14, tvOS 18.4), else by
 // command. It is done when the device reports the version, and not when it acknowledges. Each device has a run of its own, and none
@@ -33,10 +37,9 @@ const (
 type Update struct {
 	Roster workflow.Roster // required by Begin
 
-	// Declare has the declarations of this practice take the place of those that it was called with before for that device; none
-	// withdraw them. It serves them to the device and tells it to synchronize. It is called again after an error. Nil: no
+	// Declarer serves the declarations. What devices report then ends a run sooner, if [TellReport] tells of it. Nil: no
 	// declarations are used.
-	Declare func(ctx context.Context, id mdm.EnrollmentID, declarations []ddm.Declaration) error
+	Declarer Declarer
 
 	Check    time.Duration // between looks at the version; 0: 6 h
 	Attempts int           // of the command, before it is given up; 0: 5
@@ -57,6 +60,9 @@ type UpdateOrder struct {
 type updateState struct {
 	Order    UpdateOrder
 	Declared bool
+	Reached  bool   `json:",omitempty"` // it said so
+	Invalid  string `json:",omitempty"` // what it has against the declaration
+	Commands bool   `json:",omitempty"` // it does not know the declaration
 	Attempts int
 	Asked    time.Time // when the version was last asked for
 	Reports  string    // the version that the device reported last
@@ -79,7 +85,8 @@ func (u *Update) Begin(ctx context.Context, e *workflow.Engine, id mdm.Enrollmen
 	})
 }
 
-// Declarations returns what an order declares: the enforcement and its activation. Their server tokens follow from what they say.
+// Declarations returns what an order declares: the enforcement, a subscription to how far it is, and an activation of both. Their
+// server tokens follow from what they say.
 func (o UpdateOrder) Declarations() []ddm.Declaration {
 	enforce := &ddm.SoftwareUpdateEnforcementSpecific{TargetOSVersion: o.Version, TargetBuildVersion: machineText(o.Build),
 		TargetLocalDateTime: o.Deadline.Format("2006-01-02T15:04:05"), DetailsURL: machineText(o.DetailsURL)}
@@ -87,14 +94,17 @@ func (o UpdateOrder) Declarations() []ddm.Declaration {
 	token := hex.EncodeToString(sum[:16])
 	return []ddm.Declaration{
 		{Identifier: UpdateDeclaration, ServerToken: token, Payload: enforce},
-		{Identifier: UpdateActivation, ServerToken: token, Payload: &ddm.ActivationSimple{StandardConfigurations: []string{UpdateDeclaration}}},
+		{Identifier: UpdateSubscription, ServerToken: token, Payload: declaredSubscription(ddm.ItemDeviceOperatingSystemVersion,
+			ddm.ItemDeviceOperatingSystemBuildVersion, ddm.ItemSoftwareUpdateInstallState)},
+		{Identifier: UpdateActivation, ServerToken: token, Payload: &ddm.ActivationSimple{StandardConfigurations: []string{UpdateDeclaration, UpdateSubscription}}},
 	}
 }
 
 // Workflows returns the workflow.
 func (u *Update) Workflows() []workflow.Any {
 	return []workflow.Any{&workflow.Workflow[updateState]{Name: UpdateName, First: "ask", Retry: workflow.Retry{Limit: 100},
-		Steps: machineSteps[updateState]{"ask": u.ask, "look": u.look, "sent": u.sent, "withdraw": u.withdraw}}}
+		Listens: []mdm.EventType{EventReported},
+		Steps:   machineSteps[updateState]{"ask": u.ask, "look": u.look, "sent": u.sent, "withdraw": u.withdraw}}}
 }
 
 // ask asks for the version. What the device says is learned by the store, and so is what the device is.
@@ -102,11 +112,18 @@ func (u *Update) ask(_ context.Context, t *workflow.Turn, s *updateState) (workf
 	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
 		return next, nil
 	}
+	if word, ok := declaredHeard(t); ok && s.Declared {
+		return u.heard(t, s, word), nil
+	}
 	s.Asked = t.Now
+	return workflow.Go("look").Send("info", updateInfo()).Answered("info").At(u.last(s)), nil
+}
+
+func updateInfo() command.Order {
 	o := machineInfo(command.DeviceInformationQueryOSVersion, command.DeviceInformationQueryBuildVersion,
 		command.DeviceInformationQueryProductName, command.DeviceInformationQueryIsSupervised)
 	o.Priority = command.Inventory
-	return workflow.Go("look").Send("info", o).Answered("info").At(u.last(s)), nil
+	return o
 }
 
 // last is when it is given up.
@@ -124,7 +141,7 @@ func (u *Update) look(ctx context.Context, t *workflow.Turn, s *updateState) (wo
 	s.Reports = updateWord(version)
 	switch {
 	case ok && s.Order.reached(version, build):
-		return u.end(t, s), nil
+		return u.end(s), nil
 	case !t.Now.Before(u.last(s)) && s.Declared:
 		return workflow.Go("withdraw"), nil
 	case !t.Now.Before(u.last(s)):
@@ -132,7 +149,7 @@ func (u *Update) look(ctx context.Context, t *workflow.Turn, s *updateState) (wo
 	case !ok:
 		return workflow.Go("look").Answered("info").At(u.last(s)), nil
 	case s.Declared:
-		return u.later(t, s, "declared, due by "+s.Order.due()+"; it reports "+s.Reports), nil
+		return u.later(t, s), nil
 	}
 	return u.way(ctx, t, s)
 }
@@ -140,12 +157,13 @@ func (u *Update) look(ctx context.Context, t *workflow.Turn, s *updateState) (wo
 // way declares, or sends the command.
 func (u *Update) way(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
 	declarations := s.Order.Declarations()
-	if u.Declare != nil && updateDeclares(declarations[0], t.Enrollment) {
-		if err := u.Declare(ctx, t.Run.Enrollment, declarations); err != nil {
+	if u.Declarer != nil && !s.Commands && updateDeclares(declarations[0], t.Enrollment) {
+		group := ddm.Group{Name: UpdateGroup, Generation: t.Enrollment.Generation, Declarations: declarations}
+		if err := u.Declarer.Declare(ctx, t.Run.Enrollment, group); err != nil {
 			return workflow.Next{}, err
 		}
 		s.Declared = true
-		return u.later(t, s, "declared, due by "+s.Order.due()+"; it reports "+s.Reports), nil
+		return u.later(t, s), nil
 	}
 	c := s.Order.command(t.Enrollment, t.Now)
 	if err := machineSupports(c, t.Enrollment); err != nil {
@@ -157,36 +175,6 @@ func (u *Update) way(ctx context.Context, t *workflow.Turn, s *updateState) (wor
 // updateDeclares reports whether a device takes the declaration. What it is must be known: one that does not say is sent the command.
 func updateDeclares(d ddm.Declaration, e *mdm.Enrollment) bool {
 	return schema.PlatformOf(&e.Device) != "" && e.Device.OSVersion != "" && d.Validate(schema.TargetOf(e, e)).Err() == nil
-}
-
-// later looks again after a while, and once at the deadline.
-func (u *Update) later(t *workflow.Turn, s *updateState, note string) workflow.Next {
-	next := workflow.Go("ask").At(t.Now.Add(waitOr(u.Check, 6*time.Hour))).Note(note)
-	if t.Now.Before(s.Order.Deadline) {
-		next = next.At(s.Order.Deadline)
-	}
-	return next
-}
-
-// end is when the version is reached. The declaration has done its work.
-func (u *Update) end(t *workflow.Turn, s *updateState) workflow.Next {
-	if s.Declared {
-		return workflow.Go("withdraw")
-	}
-	return workflow.Finish("it reports " + s.Reports)
-}
-
-// withdraw takes the declaration back.
-func (u *Update) withdraw(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
-	if u.Declare != nil {
-		if err := u.Declare(ctx, t.Run.Enrollment, nil); err != nil {
-			return workflow.Next{}, err
-		}
-	}
-	if s.Order.reached(t.Enrollment.Device.OSVersion, t.Enrollment.Device.BuildVersion) {
-		return workflow.Finish("it reports " + s.Reports), nil
-	}
-	return workflow.GiveUp("not updated in time: it reports " + s.Reports).Drop("info"), nil
 }
 
 // reached reports whether a device is where it should be. A build says something only about the same version.

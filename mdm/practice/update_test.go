@@ -25,21 +25,28 @@ type declared struct {
 	of   map[mdm.EnrollmentID][]ddm.Declaration
 }
 
-func (d *declared) Declare(_ context.Context, id mdm.EnrollmentID, list []ddm.Declaration) error {
+func (d *declared) Declare(_ context.Context, id mdm.EnrollmentID, g ddm.Group) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.down > 0 {
 		d.down--
 		return errors.New("down")
 	}
-	d.of[id] = list
+	d.of[id] = g.Declarations
+	return nil
+}
+
+func (d *declared) Withdraw(_ context.Context, id mdm.EnrollmentID, _ string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.of, id)
 	return nil
 }
 
 func TestUpdate(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, l *lab) {
 		to := &declared{down: 1, of: map[mdm.EnrollmentID][]ddm.Declaration{}}
-		update := &practice.Update{Roster: l.stores.Roster, Declare: to.Declare}
+		update := &practice.Update{Roster: l.stores.Roster, Declarer: to}
 		l.serve(nil, update.Workflows()...)
 		modern, old, there := l.enrolled(mdmtest.Config{}), l.enrolled(mdmtest.Config{OSVersion: "16.7"}), l.enrolled(mdmtest.Config{OSVersion: "18.3.1"})
 		var results []string
@@ -64,7 +71,8 @@ func TestUpdate(t *testing.T) {
 		assert.Equal(t, workflow.Done, l.run(runs[there]).Status)
 		l.advance(time.Hour, online...)
 		for _, d := range []*mdmtest.Device{modern, kept} {
-			require.Len(t, to.of[id(d)], 2)
+			require.Len(t, to.of[id(d)], 3)
+			require.NoError(t, ddm.Check(to.of[id(d)]))
 			assert.NotContains(t, took(d), "ScheduleOSUpdate", "it would be ignored")
 			assert.Contains(t, l.run(runs[d]).Note, "it reports 18.2")
 		}
