@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"internal/synth"},
 	{"mdm/audit", "mdm/identity", "mdm/event", "mdm/scep", "mdm/setup", "profile", "push"},
 	{"checkin", "command", "mdm/enroll", "mdm/expiry", "mdm/presence", "profile/lint", "push/apns", "push/vendor"},
-	{"mdm/ddm", "mdm/dep", "mdm/enroll/ota", "mdm/event/webhook", "mdm/workflow", "profile/plan", "profile/provisioning"},
+	{"mdm/ddm", "mdm/dep", "mdm/enroll/ade", "mdm/enroll/ota", "mdm/event/webhook", "mdm/workflow", "profile/plan", "profile/provisioning"},
 	{"mdm/practice"},
 	{"storage"},
 	{"storage/internal/sqlstore"},
