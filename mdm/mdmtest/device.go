@@ -68,6 +68,7 @@ type Device struct {
 	log      []Done
 	builtIn  tls.Certificate // zero until it is needed
 	delivery *delivery       // nil: nothing came over the air
+	assigned *Assignment     // nil: not enrolled by Setup Assistant
 	state    state
 	declared map[string]*declared // by user channel; "": the device
 }

@@ -138,7 +138,7 @@ func (d *Device) complete(ctx context.Context, m *management) error {
 	old := d.managed()
 	d.mu.Lock()
 	if old == nil {
-		d.setup = d.cfg.AwaitConfiguration
+		d.setup = d.cfg.AwaitConfiguration || d.assigned != nil && d.assigned.AwaitDeviceConfigured
 		if d.unlock == nil {
 			d.unlock = randomBytes(64)
 		}

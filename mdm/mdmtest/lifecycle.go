@@ -67,13 +67,20 @@ func (d *Device) TokenUpdate(ctx context.Context, fresh bool) error {
 	return d.tokenUpdate(ctx, m)
 }
 
-// CheckOut removes the MDM profile and says so, once, as a device does whose user removes it.
+// ErrNotRemovable is returned where the user may not remove the MDM profile.
+var ErrNotRemovable = errors.New("mdmtest: the MDM profile cannot be removed by the user")
+
+// CheckOut removes the MDM profile and says so, once, as a device does whose user removes it. The error is ErrNotRemovable if
+// Automated Device Enrollment forbids it.
 func (d *Device) CheckOut(ctx context.Context) error {
 	d.talk.Lock()
 	defer d.talk.Unlock()
 	m := d.managed()
 	if m == nil {
 		return ErrNotManaged
+	}
+	if a, ok := d.Assigned(); ok && !a.IsMDMRemovable {
+		return ErrNotRemovable
 	}
 	d.remove(m)
 	if !schema.Or(m.mdm.CheckOutWhenRemoved, false) {
@@ -94,17 +101,18 @@ func (d *Device) Wipe() {
 
 // Backup is what a backup of a device holds.
 type Backup struct {
-	device  *Device
-	current *management
-	unlock  []byte
-	air     *delivery
+	device   *Device
+	current  *management
+	unlock   []byte
+	air      *delivery
+	assigned *Assignment
 }
 
 // Backup takes a backup.
 func (d *Device) Backup() Backup {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Backup{device: d, current: d.current, unlock: d.unlock, air: d.delivery}
+	return Backup{device: d, current: d.current, unlock: d.unlock, air: d.delivery, assigned: d.assigned}
 }
 
 // Restore brings a backup back. On the device that it was taken from, management resumes with a TokenUpdate and without
@@ -120,7 +128,7 @@ func (d *Device) Restore(ctx context.Context, b Backup) error {
 	m.token, m.magic = randomBytes(32), randomUUID()
 	m.client = d.httpClient(&m)
 	d.mu.Lock()
-	d.current, d.unlock, d.delivery = &m, b.unlock, b.air
+	d.current, d.unlock, d.delivery, d.assigned = &m, b.unlock, b.air, b.assigned
 	d.mu.Unlock()
 	return d.tokenUpdate(ctx, &m)
 }

@@ -3,9 +3,7 @@ package mdmtest
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -117,11 +115,7 @@ func (d *Device) runService(ctx context.Context, s profileService) error {
 	if s.challenge != nil {
 		keys["CHALLENGE"] = s.challenge
 	}
-	options := cms.SignOptions{Hash: d.cfg.Digest}
-	if ca := d.cfg.BuiltIn; ca != nil && d.cfg.Digest != crypto.SHA1 { // not all systems send the chain
-		options.Chain = []*x509.Certificate{ca.Certificate, ca.Root}
-	}
-	answer, err := d.post(ctx, s.url, keys, builtIn, options)
+	answer, err := d.post(ctx, s.url, keys, builtIn, d.signOptions())
 	if err != nil {
 		return err
 	}
@@ -223,17 +217,9 @@ func (d *Device) attributes(names []string) map[string]any {
 
 // post sends keys, signed.
 func (d *Device) post(ctx context.Context, url string, keys map[string]any, by tls.Certificate, o cms.SignOptions) ([]byte, error) {
-	content, err := plistx.MarshalIndent(keys)
+	body, err := d.signed(keys, by, o)
 	if err != nil {
-		return nil, fmt.Errorf("mdmtest: %w", err)
-	}
-	key, ok := by.PrivateKey.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("mdmtest: a %T cannot sign", by.PrivateKey)
-	}
-	body, err := cms.Sign(content, by.Leaf, key, o)
-	if err != nil {
-		return nil, fmt.Errorf("mdmtest: sign: %w", err)
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {

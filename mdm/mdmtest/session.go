@@ -263,7 +263,7 @@ func (d *Device) remove(m *management) {
 	if d.current != m {
 		return
 	}
-	d.current, d.profiles, d.users, d.declared = nil, map[string]*profile.Profile{}, nil, nil
+	d.current, d.profiles, d.users, d.declared, d.assigned = nil, map[string]*profile.Profile{}, nil, nil, nil
 }
 
 // plausible returns the answer keys that a real device would send.
@@ -272,7 +272,7 @@ func (d *Device) plausible(o Order) map[string]any {
 	case "DeviceInformation":
 		all := map[string]any{
 			"DeviceName": d.cfg.Name, "OSVersion": d.OSVersion(), "IsMDMLostModeEnabled": d.Lost(), "BuildVersion": "22C152", "ModelName": d.cfg.ProductName,
-			"ProductName": d.cfg.ProductName, "SerialNumber": d.cfg.SerialNumber, "UDID": d.ID(), "IsSupervised": true, "BatteryLevel": 0.87,
+			"ProductName": d.cfg.ProductName, "SerialNumber": d.cfg.SerialNumber, "UDID": d.ID(), "IsSupervised": d.supervised(), "BatteryLevel": 0.87,
 			"DeviceCapacity": 128.0, "AvailableDeviceCapacity": 97.5, "WiFiMAC": "f0:18:98:00:00:01",
 			"AwaitingConfiguration": d.InSetup(),
 		}
@@ -285,12 +285,16 @@ func (d *Device) plausible(o Order) map[string]any {
 		}
 		return map[string]any{"QueryResponses": responses}
 	case "SecurityInfo":
-		return map[string]any{"SecurityInfo": map[string]any{"PasscodePresent": true, "PasscodeCompliant": true,
-			"PasscodeCompliantWithProfiles": true, "HardwareEncryptionCaps": 3}}
+		info := map[string]any{"PasscodePresent": true, "PasscodeCompliant": true, "PasscodeCompliantWithProfiles": true,
+			"HardwareEncryptionCaps": 3}
+		if status := d.managementStatus(); status != nil {
+			info["ManagementStatus"] = status
+		}
+		return map[string]any{"SecurityInfo": info}
 	case "ProfileList":
 		list := []any{}
 		if m := d.managed(); m != nil {
-			list = append(list, listed(m.profile))
+			list = append(list, d.listed(m.profile))
 		}
 		for _, id := range d.Profiles() {
 			list = append(list, map[string]any{"PayloadIdentifier": id, "PayloadUUID": profile.UUID(id), "PayloadVersion": 1, "IsManaged": true})
@@ -302,9 +306,12 @@ func (d *Device) plausible(o Order) map[string]any {
 	return d.asked(o)
 }
 
-// listed is how a device lists its enrollment profile.
-func listed(p *profile.Profile) map[string]any {
+// listed is how a device lists its enrollment profile. One that came through Setup Assistant says whether it can be removed.
+func (d *Device) listed(p *profile.Profile) map[string]any {
 	item := map[string]any{"PayloadIdentifier": p.Identifier, "PayloadUUID": profile.UUID(p.Identifier), "PayloadVersion": 1, "IsManaged": true}
+	if a, ok := d.Assigned(); ok {
+		item["PayloadRemovalDisallowed"] = !a.IsMDMRemovable
+	}
 	data, err := p.Encode()
 	if err != nil {
 		return item

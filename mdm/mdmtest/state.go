@@ -118,7 +118,8 @@ func (d *Device) change(o Order) error {
 // erase forgets everything but the system. d.mu is held.
 func (d *Device) erase() {
 	d.current, d.profiles, d.users, d.unlock, d.setup, d.delivery = nil, map[string]*profile.Profile{}, nil, nil, false, nil
-	d.state, d.declared = state{system: d.state.system}, nil
+	d.assigned, d.declared = nil, nil
+	d.state = state{system: d.state.system}
 }
 
 // asked is what a device that has this state answers; nil if it is not about that.

@@ -15,8 +15,8 @@ func For(s enroll.Session) enroll.For {
 	return enroll.For{Tenant: s.Tenant, Device: s.Device["UDID"], DeviceSerial: s.Device["SERIAL"], User: s.User}
 }
 
-// Matches checks that a device that enrolls is the one of a session. What the session knows the device must say, but for a
-// serial number of a device that is named by an EnrollmentID, which tells neither. The error is Forbidden.
+// Matches checks that a device that enrolls is the one of a session: it must say the UDID and the serial number that the session
+// knows. The error is Forbidden.
 func Matches(s enroll.Session, r *checkin.Request, m *checkin.Authenticate) error {
 	return same(r, m, s.Tenant, s.Device["UDID"], s.Device["SERIAL"])
 }
