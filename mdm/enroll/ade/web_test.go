@@ -92,7 +92,9 @@ func TestHeader(t *testing.T) {
 	w.refused("no base64", 400, open(func(h http.Header) { h.Set(name, "!"+std) }))
 	w.refused("padding inside", 400, open(func(h http.Header) { h.Set(name, "AA=="+std) }))
 	w.refused("huge", 413, open(func(h http.Header) { h.Set(name, strings.Repeat("A", 100<<10)) }))
-	w.refused("a little too large", 413, open(func(h http.Header) { h.Set(name, base64.RawStdEncoding.EncodeToString(make([]byte, enroll.MaxMessage+6))) }))
+	w.refused("a little too large", 413, open(func(h http.Header) {
+		h.Set(name, base64.RawStdEncoding.EncodeToString(make([]byte, enroll.MaxMessage+6)))
+	}))
 	w.refused("cut off", 400, open(func(h http.Header) { h.Set(name, std[:400]) }))
 	w.refused("a property list", 400, open(func(h http.Header) { h.Set(name, base64.StdEncoding.EncodeToString([]byte("<plist/>"))) }))
 	forged := w.phone("S1").message()
