@@ -1,0 +1,171 @@
+package mdmtest_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/profile"
+)
+
+// front is a server with two names, 127.0.0.1 and localhost, before the MDM server of a world.
+type front struct {
+	*httptest.Server
+	mux  *http.ServeMux
+	cert *x509.Certificate
+}
+
+func (f *front) local() string { return strings.Replace(f.URL, "127.0.0.1", "localhost", 1) }
+
+func (w *world) front() *front {
+	w.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(w.t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "front"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(w.t, err)
+	f := &front{mux: http.NewServeMux()}
+	f.cert, err = x509.ParseCertificate(der)
+	require.NoError(w.t, err)
+	f.Server = httptest.NewUnstartedServer(f.mux)
+	f.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	f.StartTLS()
+	w.t.Cleanup(f.Close)
+	f.mux.HandleFunc("/profile", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", profile.ContentType)
+		_, _ = rw.Write(w.enrollment(mdm.PurposeEnroll, ""))
+	})
+	return f
+}
+
+func page(rw http.ResponseWriter, form string) {
+	rw.Header().Set("Content-Type", "text/html")
+	_, _ = fmt.Fprint(rw, "<html><body>", form)
+}
+
+// What a server can do wrong in Setup Assistant, a device does not put up with.
+func TestBadSetupAssistants(t *testing.T) {
+	w := newWorld(t, nil)
+	f := w.front()
+	f.mux.HandleFunc("/", func(rw http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/elsewhere":
+			http.Redirect(rw, r, f.local()+"/profile", http.StatusFound)
+		case "/text":
+			_, _ = rw.Write([]byte("welcome"))
+		case "/no-form":
+			page(rw, "<p>welcome")
+		case "/endless":
+			page(rw, `<form action="/endless"><input name="n" value="1"></form>`)
+		case "/unknown":
+			rw.Header().Set("Content-Type", "application/json")
+			rw.WriteHeader(http.StatusForbidden)
+			_, _ = rw.Write([]byte(`{"code":"com.example.new","message":"Not today."}`))
+		case "/sha":
+			rw.Header().Set("WWW-Authenticate", `Digest realm="r", nonce="n", algorithm=SHA-256`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		case "/bearer":
+			rw.Header().Set("WWW-Authenticate", `Bearer`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		default:
+			http.NotFound(rw, r)
+		}
+	})
+	for path, want := range map[string]string{
+		"web /elsewhere": "not in the domain", "web /text": "instead of a profile", "web /no-form": "without a form", "web /endless": "no end",
+		"web /unknown": "com.example.new Not today.", "web /nowhere": "404", "post /text": "instead of a profile", "post /unknown": "com.example.new",
+		"post /sha": "does not understand", "post /bearer": "401", "post /nowhere": "404",
+	} {
+		d := w.device(mdmtest.Config{})
+		a := mdmtest.Assignment{AnchorCerts: []*x509.Certificate{f.cert}}
+		kind, at, _ := strings.Cut(path, " ")
+		if kind == "web" {
+			a.WebURL = f.URL + at
+		} else {
+			a.URL = f.URL + at
+		}
+		_, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: a, User: "ada", Password: "x", CanUpdate: true})
+		require.ErrorContains(t, err, want, path)
+		assert.False(t, d.Managed(), path)
+		_, assigned := d.Assigned()
+		assert.False(t, assigned, path)
+	}
+}
+
+func TestSetupAssistantPins(t *testing.T) {
+	w := newWorld(t, nil)
+	f := w.front()
+	w.roots.AddCert(f.cert) // trusted by the system
+	for name, tt := range map[string]struct {
+		a  mdmtest.Assignment
+		ok bool
+	}{
+		"trusted by the system": {mdmtest.Assignment{URL: f.URL + "/profile"}, true},
+		"pinned":                {mdmtest.Assignment{URL: f.URL + "/profile", AnchorCerts: []*x509.Certificate{f.cert}}, true},
+		"pinned to another":     {mdmtest.Assignment{URL: f.URL + "/profile", AnchorCerts: []*x509.Certificate{w.https.Certificate()}}, false},
+		"web, by name":          {mdmtest.Assignment{WebURL: f.local() + "/profile", AnchorCerts: []*x509.Certificate{f.cert}}, true},
+		"web, to another":       {mdmtest.Assignment{WebURL: f.local() + "/profile", AnchorCerts: []*x509.Certificate{w.https.Certificate()}}, false},
+		"no https":              {mdmtest.Assignment{URL: "http://127.0.0.1/profile"}, false},
+	} {
+		d := w.device(mdmtest.Config{})
+		_, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: tt.a})
+		if tt.ok {
+			require.NoError(t, err, name)
+		} else {
+			require.Error(t, err, name)
+		}
+		assert.Equal(t, tt.ok, d.Managed(), name)
+	}
+}
+
+// The header with what a device says is on the first request only; cookies and forms are a browser's.
+func TestSetupAssistantBrowses(t *testing.T) {
+	w := newWorld(t, nil)
+	f := w.front()
+	var headers []string
+	seen := func(r *http.Request) {
+		headers = append(headers, fmt.Sprint(r.URL.Path, " ", r.Header.Get("X-Apple-Aspen-Deviceinfo") != "", " ", r.Header.Get("Cookie"), " ", r.FormValue("name")))
+	}
+	f.mux.HandleFunc("/begin", func(rw http.ResponseWriter, r *http.Request) {
+		seen(r)
+		http.SetCookie(rw, &http.Cookie{Name: "c", Value: "1", Secure: true})
+		http.Redirect(rw, r, "/ask", http.StatusFound)
+	})
+	f.mux.HandleFunc("/ask", func(rw http.ResponseWriter, r *http.Request) {
+		seen(r)
+		page(rw, `<form action="end?a=b" method="post"><input name="name" value=""><input name="kept" value="&amp;"></form><form action="/other">`)
+	})
+	f.mux.HandleFunc("POST /end", func(rw http.ResponseWriter, r *http.Request) {
+		seen(r)
+		assert.Equal(t, "&", r.FormValue("kept"))
+		http.Redirect(rw, r, "/profile", http.StatusSeeOther)
+	})
+	d := w.device(mdmtest.Config{})
+	report, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: mdmtest.Assignment{WebURL: f.URL + "/begin", AnchorCerts: []*x509.Certificate{f.cert},
+		IsMDMRemovable: true}, Fill: func(p *mdmtest.Page) error { p.Form.Values.Set("name", "ada"); return nil }})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"/begin true  ", "/ask false c=1 ", "/end false c=1 ada"}, headers)
+	assert.Equal(t, []string{f.URL + "/ask", f.URL + "/profile"}, report.Pages)
+	a, ok := d.Assigned()
+	assert.True(t, ok && a.IsMDMRemovable)
+	require.NoError(t, d.CheckOut(t.Context()), "it may be removed")
+	_, ok = d.Assigned()
+	assert.False(t, ok)
+}
