@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"crypto/subtle"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"github.com/gomdm/applemdm/mdm/enroll"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+// maxWait is how long the identity provider may take.
+const maxWait = 15 * time.Second
+
+// login is OpenID Connect: the authorization code flow, with PKCE and a nonce.
+type login struct {
+	http     *http.Client
+	config   oauth2.Config
+	verifier *oidc.IDTokenVerifier
+	claim    string
+	pages    *template.Template
+}
+
+// newLogin asks the provider how it is used.
+func newLogin(ctx context.Context, o options, client *http.Client) (*login, error) {
+	pages, err := template.ParseFS(pageFiles, "pages/*.html")
+	if err != nil {
+		return nil, err
+	}
+	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), o.issuer)
+	if err != nil {
+		return nil, fmt.Errorf("the identity provider: %w", err)
+	}
+	return &login{http: client, claim: o.claim, pages: pages, verifier: provider.Verifier(&oidc.Config{ClientID: o.clientID}),
+		config: oauth2.Config{ClientID: o.clientID, ClientSecret: o.secret, Endpoint: provider.Endpoint(), RedirectURL: o.publicURL + callbackPath,
+			Scopes: []string{oidc.ScopeOpenID, "email", "profile"}}}, nil
+}
+
+// begin sends a user to the provider. What has to be known when he comes back is derived from the state.
+func (s *site) begin(w http.ResponseWriter, r *http.Request, state string) {
+	to, err := s.authorization(state)
+	if err != nil {
+		s.fail(w, r, http.StatusInternalServerError, "", err)
+		return
+	}
+	http.Redirect(w, r, to, http.StatusFound)
+}
+
+func (s *site) authorization(state string) (string, error) {
+	nonce, err := s.ade.Derive(state, "nonce")
+	if err != nil {
+		return "", err
+	}
+	verifier, err := s.ade.Derive(state, "pkce")
+	if err != nil {
+		return "", err
+	}
+	return s.login.config.AuthCodeURL(state, oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)), nil
+}
+
+// finish verifies what a user brings back. The state has been looked at already.
+func (s *site) finish(w http.ResponseWriter, r *http.Request, _ enroll.Session) (string, bool) {
+	state := r.FormValue("state")
+	if code := r.FormValue("error"); code != "" {
+		s.fail(w, r, http.StatusForbidden, state, fmt.Errorf("the identity provider says %q", code))
+		return "", false
+	}
+	user, err := s.verify(r, state)
+	if err != nil {
+		status := http.StatusServiceUnavailable // nobody knows
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); errors.Is(err, errLogin) || ok && refused.Response.StatusCode < http.StatusInternalServerError {
+			status = http.StatusForbidden
+		}
+		s.fail(w, r, status, state, err)
+		return "", false
+	}
+	return user, true
+}
+
+// errLogin is a login that is not what it should be.
+var errLogin = errors.New("the login is not valid")
+
+// verify exchanges the code and reads who it is.
+func (s *site) verify(r *http.Request, state string) (string, error) {
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(r.Context(), s.login.http), maxWait)
+	defer cancel()
+	verifier, err := s.ade.Derive(state, "pkce")
+	if err != nil {
+		return "", err
+	}
+	nonce, err := s.ade.Derive(state, "nonce")
+	if err != nil {
+		return "", err
+	}
+	token, err := s.login.config.Exchange(ctx, r.FormValue("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		return "", err
+	}
+	raw, _ := token.Extra("id_token").(string)
+	id, err := s.login.verifier.Verify(ctx, raw)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errLogin, err)
+	}
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(nonce)) != 1 {
+		return "", fmt.Errorf("%w: another nonce", errLogin)
+	}
+	claims := map[string]any{}
+	if err := id.Claims(&claims); err != nil {
+		return "", fmt.Errorf("%w: %w", errLogin, err)
+	}
+	user, _ := claims[s.login.claim].(string)
+	if user == "" {
+		return "", fmt.Errorf("%w: no claim %s", errLogin, s.login.claim)
+	}
+	return user, nil
+}
+
+// fail shows a user that he can try again.
+func (s *site) fail(w http.ResponseWriter, r *http.Request, status int, state string, err error) {
+	s.log.ErrorContext(r.Context(), "login", "error", err)
+	data := map[string]string{"Organization": s.o.organization}
+	if state != "" {
+		data["Again"], _ = s.authorization(state) // no address, no button
+	}
+	show(w, s.login.pages, status, "failed.html", data)
+}
+
+// show writes a page.
+func show(w http.ResponseWriter, pages *template.Template, status int, name string, data any) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = pages.ExecuteTemplate(w, name, data)
+}
