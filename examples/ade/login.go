@@ -118,6 +118,9 @@ func (s *site) verify(r *http.Request, state string) (string, error) {
 	if err := id.Claims(&claims); err != nil {
 		return "", fmt.Errorf("%w: %w", errLogin, err)
 	}
+	if verified, said := claims["email_verified"].(bool); said && !verified && s.login.claim == "email" {
+		return "", fmt.Errorf("%w: the address is not verified", errLogin)
+	}
 	user, _ := claims[s.login.claim].(string)
 	if user == "" {
 		return "", fmt.Errorf("%w: no claim %s", errLogin, s.login.claim)

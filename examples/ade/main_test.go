@@ -92,11 +92,14 @@ func TestSpoiledTokens(t *testing.T) {
 		"another nonce": func(c map[string]any) { c["nonce"] = "x" }, "no nonce": func(c map[string]any) { delete(c, "nonce") },
 		"another audience": func(c map[string]any) { c["aud"] = "other" }, "another issuer": func(c map[string]any) { c["iss"] = "https://evil.example.com" },
 		"over": func(c map[string]any) { c["exp"] = time.Now().Add(-time.Hour).Unix() }, "nobody": func(c map[string]any) { delete(c, "email") },
+		"an address that is not verified": func(c map[string]any) { c["email_verified"] = false },
 	} {
 		s.provider.spoil = spoil
 		d := s.device("S1")
 		_, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: s.assignment(), Fill: signIn("ada", "lovelace")})
-		require.ErrorContains(t, err, "without a form, with status 403", name)
+		var refused *mdmtest.RefusedError
+		require.ErrorAs(t, err, &refused, name)
+		assert.Equal(t, http.StatusForbidden, refused.Answer.Status, name)
 		assert.False(t, d.Managed(), name)
 	}
 	s.provider.spoil = nil
@@ -199,8 +202,9 @@ func TestBrowsers(t *testing.T) {
 	status, body, _ := mine.get(back.String(), nil)
 	require.Equal(t, http.StatusOK, status, "the state is still good")
 	assert.NotEmpty(t, body)
-	status, _, _ = mine.get(back.String(), nil)
+	status, page, _ = mine.get(back.String(), nil)
 	assert.Equal(t, http.StatusForbidden, status, "once")
+	assert.Contains(t, page, "That did not work")
 }
 
 // While the provider is away nobody is turned away for good.

@@ -162,6 +162,9 @@ func (s *site) enrollment(makers enroll.DeviceCA) error {
 			return nil
 		},
 		Login: s.begin,
+		Page: func(w http.ResponseWriter, _ *http.Request, status int) {
+			show(w, s.login.pages, status, "failed.html", map[string]string{"Organization": s.o.organization})
+		},
 		Final: func(ctx context.Context, session enroll.Session) (*profile.Profile, error) {
 			return recipe.Profile(ctx, ade.For(session))
 		},

@@ -68,13 +68,14 @@ func (a *assistant) browse(ctx context.Context, message []byte) (*reply, error) 
 		switch {
 		case answer.status == http.StatusOK && kind == profile.ContentType:
 			return answer, a.sameDomain(answer.url)
-		case kind != "text/html":
-			if answer.status == http.StatusOK {
-				return nil, answer.isProfile()
-			}
+		case kind != "text/html" && answer.status == http.StatusOK:
+			return nil, answer.isProfile()
+		}
+		form := formOf(answer.url, answer.body)
+		if kind != "text/html" || form == nil && answer.status != http.StatusOK { // the user comes no further
 			return answer, nil
 		}
-		if req, err = a.submit(ctx, answer); err != nil {
+		if req, err = a.submit(ctx, answer, form); err != nil {
 			return nil, err
 		}
 	}
@@ -82,11 +83,11 @@ func (a *assistant) browse(ctx context.Context, message []byte) (*reply, error) 
 }
 
 // submit sends the form of a page.
-func (a *assistant) submit(ctx context.Context, answer *reply) (*http.Request, error) {
-	page := &Page{URL: answer.url, Status: answer.status, Body: answer.body, Form: formOf(answer.url, answer.body)}
-	if page.Form == nil {
-		return nil, fmt.Errorf("mdmtest: %s is a page without a form, with status %d", page.URL, page.Status)
+func (a *assistant) submit(ctx context.Context, answer *reply, form *Form) (*http.Request, error) {
+	if form == nil {
+		return nil, fmt.Errorf("mdmtest: %s is a page without a form", answer.url)
 	}
+	page := &Page{URL: answer.url, Status: answer.status, Body: answer.body, Form: form}
 	if a.Fill != nil {
 		if err := a.Fill(page); err != nil {
 			return nil, err

@@ -12,7 +12,9 @@
 //	go phone.Run(ctx)
 //
 // It also enrolls over the air ([Device.EnrollOverTheAir]), under a certificate that a [BuiltInCA] in place of Apple's built
-// into it, and reads profiles that are encrypted to an identity of its own.
+// into it, and reads profiles that are encrypted to an identity of its own. And it goes through Setup Assistant under a profile
+// of Automated Device Enrollment ([Device.SetupAssistant]): it logs its user in by name and password or in a web view, updates
+// itself first if it must, and waits until it is configured.
 //
 // On a DeclarativeManagement command it fetches tokens, manifest and what is new, judges predicates of one status item, keeps what
 // is active ([Device.Active], [Device.Declared]) and reports how all of it stands, with the status items that are subscribed to.

@@ -74,6 +74,9 @@ type Service struct {
 	// Login begins the login of a user on the web, as by a redirect to an identity provider, with state as its state. Whoever
 	// answers the request that ends the login asks [Service.Finish], or is [Service.Callback]. Required for Web.
 	Login func(w http.ResponseWriter, r *http.Request, state string)
+	// Page writes what the user of a web view sees, with the status, where there is nothing to hand over: a refusal, or that it
+	// does not work just now. Nil: a line of text.
+	Page func(w http.ResponseWriter, r *http.Request, status int)
 	// Key is a random secret of at least MinKey bytes, the same in all processes. Required for Digest and Derive.
 	Key mdm.Secret
 

@@ -1,6 +1,7 @@
 package ade_test
 
 import (
+	"context"
 	"crypto"
 	"encoding/base64"
 	"net/http"
@@ -14,20 +15,25 @@ import (
 	"github.com/gomdm/applemdm/mdm/enroll/ade"
 )
 
-// fuzzed is a world that keeps nothing: what is delivered is forgotten at once.
+// fuzzed is a world with a phone.
 func fuzzed(f *testing.F, change func(*ade.Service)) (*world, *phone) {
 	w := newWorld(f, change)
 	return w, w.phone("S1")
 }
 
-// refusals are the answers to what is hostile.
+// isRefusal reports whether it is an answer to what is hostile.
 func isRefusal(code int) bool {
 	return code == http.StatusBadRequest || code == http.StatusForbidden || code == http.StatusRequestEntityTooLarge
 }
 
+// unsigned signs nothing, which takes no time.
+type unsigned struct{}
+
+func (unsigned) Sign(_ context.Context, profile []byte) ([]byte, error) { return profile, nil }
+
 // FuzzEnroll posts bodies: as they are, or as what a device signed.
 func FuzzEnroll(f *testing.F) {
-	w, p := fuzzed(f, requires(update("18.3", "22D1")))
+	w, p := fuzzed(f, func(s *ade.Service) { requires(update("18.3", "22D1"))(s); s.Signer = unsigned{} })
 	for _, says := range []*phone{p, p.with(map[string]any{"SERIAL": 5, "NEW": []any{"x"}}), p.with(map[string]any{canUpdate: true, "VERSION": "22C9x"})} {
 		content, err := plistx.Marshal(says.says)
 		require.NoError(f, err)

@@ -25,6 +25,7 @@ type request struct {
 	once     bool           // the session's ID is that of a nonce
 	reply    reply
 	answered bool   // by a hook
+	page     bool   // a user looks at the answer, in a web view
 	note     string // for the log
 }
 
@@ -44,7 +45,7 @@ func (r *request) said() bool { return r.reply.status != 0 || r.answered }
 // handler serves some methods with serve, and answers for it.
 func (s *Service) handler(name string, serve func(*request) error, methods ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.serve(name, &request{w: w, r: r}, serve, methods...)
+		s.serve(name, &request{w: w, r: r, page: name != "enroll"}, serve, methods...)
 	})
 }
 
@@ -61,11 +62,11 @@ func (s *Service) serve(name string, r *request, serve func(*request) error, met
 	if err == nil {
 		err = serve(r)
 	}
-	s.log(r, name, r.answer(err), err)
+	s.log(r, name, s.answer(r, err), err)
 }
 
 // answer writes what there is to say and returns its status. The text of an error stays here.
-func (r *request) answer(err error) int {
+func (s *Service) answer(r *request, err error) int {
 	h := r.w.Header()
 	switch status := statusOf(err); {
 	case r.answered:
@@ -82,6 +83,10 @@ func (r *request) answer(err error) int {
 	default:
 		if status == http.StatusServiceUnavailable {
 			h.Set("Retry-After", strconv.Itoa(retryAfter))
+		}
+		if r.page && s.Page != nil {
+			s.Page(r.w, r.r, status)
+			return status
 		}
 		http.Error(r.w, http.StatusText(status), status)
 		return status

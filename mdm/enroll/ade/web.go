@@ -115,7 +115,7 @@ func (s *Service) owns(session *enroll.Session, tenant string, secret [sha256.Si
 //
 // An outage is answered 503 and can be tried again with the same state.
 func (s *Service) Finish(w http.ResponseWriter, r *http.Request, state, user string) {
-	s.serve("finish", &request{w: w, r: r}, func(x *request) error { return s.finish(x, state, user) }, http.MethodGet, http.MethodPost)
+	s.serve("finish", &request{w: w, r: r, page: true}, func(x *request) error { return s.finish(x, state, user) }, http.MethodGet, http.MethodPost)
 }
 
 func (s *Service) finish(r *request, state, user string) error {

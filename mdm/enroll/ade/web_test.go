@@ -257,3 +257,39 @@ func TestDerive(t *testing.T) {
 	assert.Equal(t, mdm.Internal, mdm.CodeOf(err))
 	require.Error(t, err)
 }
+
+// Page is for what users see, not for devices.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	var admit error
+	w := newWorld(t, func(s *ade.Service) {
+		s.Page = func(rw http.ResponseWriter, _ *http.Request, status int) { http.Error(rw, "a page of ours", status) }
+		s.Admit = func(context.Context, enroll.Session) error { return admit }
+	})
+	p := w.phone("S1")
+	v := p.visit()
+	admit = mdm.Errorf(mdm.Unavailable, "test", "later")
+	open := func() *httptest.ResponseRecorder { return p.open(base64.StdEncoding.EncodeToString(p.message())) }
+	for name, tt := range map[string]struct {
+		send func() *httptest.ResponseRecorder
+		page bool
+	}{
+		"web": {open, true}, "finish": {func() *httptest.ResponseRecorder { return v.finish("ada") }, true},
+		"post": {func() *httptest.ResponseRecorder { return p.enroll("") }, false},
+	} {
+		w.refused(name, http.StatusServiceUnavailable, func() *httptest.ResponseRecorder {
+			res := tt.send()
+			assert.Equal(t, tt.page, strings.Contains(res.Body.String(), "a page of ours"), name)
+			assert.Equal(t, "60", res.Header().Get("Retry-After"), name)
+			return res
+		})
+	}
+	admit = nil
+	requires(update("18.3", ""))(w.service)
+	p = p.with(map[string]any{canUpdate: true})
+	w.refused("what the device reads", http.StatusForbidden, func() *httptest.ResponseRecorder {
+		res := open()
+		assert.NotContains(t, res.Body.String(), "a page of ours")
+		return res
+	})
+}
