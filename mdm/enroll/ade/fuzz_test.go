@@ -6,12 +6,15 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/gomdm/applemdm/internal/cms"
 	"github.com/gomdm/applemdm/internal/plistx"
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/enroll/ade"
 )
 
@@ -112,5 +115,40 @@ func FuzzState(f *testing.F) {
 		rec := httptest.NewRecorder()
 		w.service.Finish(rec, req, state, "ada")
 		require.Equal(t, http.StatusForbidden, rec.Code)
+	})
+}
+
+// FuzzMachineInfo reads what a device says of itself, without its signature.
+func FuzzMachineInfo(f *testing.F) {
+	p := newWorld(f, nil).phone("S1")
+	for _, says := range []*phone{p, p.with(map[string]any{"SERIAL": 5}), p.with(map[string]any{"NEW": map[string]any{"x": []any{true}}, "PAIRING_TOKEN": []byte("t")})} {
+		content, err := plistx.Marshal(says.says)
+		require.NoError(f, err)
+		f.Add(content)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		info, err := ade.ReadInfo(content)
+		if err != nil {
+			require.Equal(t, mdm.Malformed, mdm.CodeOf(err))
+			return
+		}
+		require.LessOrEqual(t, len(info.UDID), mdm.MaxIdentifier)
+		require.LessOrEqual(t, len(info.Serial), mdm.MaxIdentifier)
+		require.True(t, utf8.ValidString(info.UDID+info.Serial+info.Product+info.OSVersion+info.Version))
+	})
+}
+
+// FuzzDigest reads the parameters of a login by Digest.
+func FuzzDigest(f *testing.F) {
+	_, rest, _ := strings.Cut(digest("ada", "x", "nonce", uri), " ")
+	f.Add(rest)
+	f.Add(`a="\`)
+	f.Add(`nonce=a,response=b, ,=`)
+	f.Fuzz(func(t *testing.T, header string) {
+		d, ok := ade.ParseDigest(header)
+		if ok {
+			require.NotEmpty(t, d["nonce"])
+			require.NotEmpty(t, d["response"])
+		}
 	})
 }

@@ -74,13 +74,13 @@ func (s *sessions) EnrollmentSession(_ context.Context, id string) (enroll.Sessi
 }
 
 func (s *sessions) ChangeEnrollmentSession(ctx context.Context, id string, change func(*enroll.Session) error) (enroll.Session, error) {
-	row, err := s.EnrollmentSession(ctx, id)
+	_, err := s.EnrollmentSession(ctx, id)
 	if err != nil {
 		return enroll.Session{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	row = s.rows[id]
+	row := s.rows[id]
 	for range 2 {
 		if row, err = row.Changed(change); err != nil {
 			return enroll.Session{}, err

@@ -152,4 +152,8 @@ func TestRequireSees(t *testing.T) {
 	assert.Equal(t, "M", *seen.MEID)
 	assert.Equal(t, []byte("token"), seen.PairingToken.Reveal())
 	assert.Equal(t, map[string]any{"NEW": "key"}, seen.Extra)
+	for _, session := range w.sessions.all() {
+		assert.NotContains(t, session.Device, "PAIRING_TOKEN", "a secret is not kept")
+		assert.NotContains(t, session.Device, "NEW")
+	}
 }

@@ -113,7 +113,8 @@ func (s *Service) owns(session *enroll.Session, tenant string, secret [sha256.Si
 // later, another one, or one from another browser is answered 403. What the user is called is yours to say, as it is to verify
 // that it was he; it may be empty if nobody logged in, as where the pages only ask for consent.
 //
-// An outage is answered 503 and can be tried again with the same state.
+// An outage is answered 503 and can be tried again with the same state; where it is not known whether the delivery was noted, the
+// user may have to open the web view again.
 func (s *Service) Finish(w http.ResponseWriter, r *http.Request, state, user string) {
 	s.serve("finish", &request{w: w, r: r, page: true}, func(x *request) error { return s.finish(x, state, user) }, http.MethodGet, http.MethodPost)
 }

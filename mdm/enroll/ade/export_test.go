@@ -1,0 +1,7 @@
+package ade
+
+// The parsers, for their fuzz targets.
+var (
+	ReadInfo    = readInfo
+	ParseDigest = parseDigest
+)
