@@ -23,7 +23,7 @@
 //   - mdm/scep: issues client identities, by SCEP or as PKCS#12.
 //   - mdm/setup, mdm/ddm: panes of Setup Assistant, declarations and status.
 //   - mdm/enroll: the ways in. Recipes of enrollment profiles, downloads, /MDMServiceConfig, certificate chains and what of
-//     them ends when; mdm/enroll/ota enrolls over the air.
+//     them ends when; mdm/enroll/ota enrolls over the air, mdm/enroll/ade in Setup Assistant.
 //   - profile: builds, checks, signs, encrypts, compares, splits and reads profiles, with every payload of the schema; the
 //     initial profile above all. profile/lint holds them against Apple's rules and practices.
 //   - push, push/apns, push/vendor: wakes devices; the provider that talks to Apple; signs requests for push certificates.

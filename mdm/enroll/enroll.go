@@ -4,7 +4,7 @@
 //
 // A device that is not enrolled yet signs with the certificate that it was made with: [ParseMessage] reads what it says, and
 // [DeviceCA] tells a genuine device. A [Session] remembers a way in that takes more than one request, as that of
-// mdm/enroll/ota.
+// mdm/enroll/ota and mdm/enroll/ade.
 //
 // The types are those of Apple's schema. A field that is a pointer, a slice or a map is optional and absent if nil; keys
 // that a type does not have go into its field Extra.
