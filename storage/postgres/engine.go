@@ -25,8 +25,9 @@ var dialect = &sqlstore.Dialect{
 		"int": "BIGINT", "text": "TEXT", "key": `TEXT COLLATE "C"`, "hash": "BYTEA", "blob": "BYTEA", "table": "", "keyed": "",
 		"changing": roomy, "keyed changing": roomy,
 		"on enrollments": "", "roster": "", "zero": "0::BIGINT", "blank": "''::TEXT", "null": "NULL::BYTEA", // of one type, or a union is made of subqueries
-		"share": "FOR SHARE",
-		"empty": "CAST('' AS BYTEA)", "lock": "FOR UPDATE", "skip": "FOR UPDATE OF p SKIP LOCKED", "skip r": "FOR UPDATE OF r SKIP LOCKED", "skip e": "FOR UPDATE OF e SKIP LOCKED",
+		"while due": " WHERE due < 9223372036854775807",
+		"share":     "FOR SHARE",
+		"empty":     "CAST('' AS BYTEA)", "lock": "FOR UPDATE", "skip": "FOR UPDATE OF p SKIP LOCKED", "skip r": "FOR UPDATE OF r SKIP LOCKED", "skip e": "FOR UPDATE OF e SKIP LOCKED",
 	},
 	Dollar:   true,
 	Excluded: "excluded.%s",

@@ -254,6 +254,19 @@ func (s *schemas) in(t testing.TB, name, statement string) {
 	require.NoError(t, err, statement)
 }
 
+// explain returns how the database would run a call, whatever its arguments are.
+func explain(t *testing.T, c *pgxpool.Conn, call *sqlstore.Call) string {
+	_, err := c.Exec(t.Context(), "DEALLOCATE ALL")
+	require.NoError(t, err)
+	_, err = c.Exec(t.Context(), "PREPARE probe AS "+call.Text)
+	require.NoError(t, err, call.Text)
+	rows, err := c.Query(t.Context(), "EXPLAIN EXECUTE probe("+strings.TrimSuffix(strings.Repeat("NULL,", len(call.Args)), ",")+")", pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return strings.Join(plan, "\n") + "\n"
+}
+
 // TestStatementsSeek asks the database how it would run what devices' requests need, with tables that are not small: no
 // statement may scan one, nor all that a tenant or a server has in one.
 func TestStatementsSeek(t *testing.T) {
@@ -266,17 +279,38 @@ func TestStatementsSeek(t *testing.T) {
 	calls := sqlstore.Statements(postgres.Dialect)
 	require.Greater(t, len(calls), 20)
 	for _, call := range calls {
-		_, err := c.Exec(t.Context(), "DEALLOCATE ALL")
-		require.NoError(t, err)
-		_, err = c.Exec(t.Context(), "PREPARE probe AS "+call.Text)
-		require.NoError(t, err, call.Text)
-		rows, err := c.Query(t.Context(), "EXPLAIN EXECUTE probe("+strings.TrimSuffix(strings.Repeat("NULL,", len(call.Args)), ",")+")", pgx.QueryExecModeSimpleProtocol)
-		require.NoError(t, err)
-		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		require.NoError(t, err)
-		text := strings.Join(plan, "\n")
+		text := explain(t, c, call)
 		assert.NotContains(t, text, "Seq Scan", call.Text)
-		assert.NotRegexp(t, `Index Cond: \(\(?(tenant|server) = [^ ()]+\)*\n`, text+"\n", call.Text)
+		assert.NotRegexp(t, `Index Cond: \(\(?(tenant|server) = [^ ()]+\)*\n`, text, call.Text)
+	}
+}
+
+// TestDevicesSeek asks again with a table of two servers, of which one has nearly all: before the database has looked at what is in
+// it, and after.
+func TestDevicesSeek(t *testing.T) {
+	s := newSchemas(t)
+	s.open(t, t.Name())
+	s.in(t, t.Name(), `INSERT INTO mdm_dep_devices (server, serial, device, gone, due, round, body)
+		SELECT CASE WHEN n < 5 THEN 1 ELSE 2 END, 'C' || n, n, 0, CASE WHEN n % 2 = 0 THEN n ELSE 9223372036854775807 END, 1, repeat('x', 500) FROM generate_series(1, 20000) n`)
+	c, err := s.pool(t, t.Name()).Acquire(t.Context())
+	require.NoError(t, err)
+	defer c.Release()
+	for _, first := range []string{"SELECT 1", "ANALYZE mdm_dep_devices"} {
+		_, err := c.Exec(t.Context(), first)
+		require.NoError(t, err)
+		asked := 0
+		for _, call := range sqlstore.Statements(postgres.Dialect) {
+			if !strings.Contains(call.Text, "mdm_dep_devices") {
+				continue
+			}
+			asked++
+			plan := explain(t, c, call)
+			for _, way := range []string{"Seq Scan", "Sort", "Materialize"} {
+				assert.NotContains(t, plan, way, "%s\n%s", first, call.Text)
+			}
+			assert.NotRegexp(t, `Index Cond: \(\(?server = [^ ()]+\)*\n`, plan, "%s\n%s", first, call.Text)
+		}
+		assert.Greater(t, asked, 8)
 	}
 }
 

@@ -21,8 +21,9 @@ var dialect = &sqlstore.Dialect{
 		"int": "INTEGER", "text": "TEXT", "key": "TEXT", "hash": "BLOB", "blob": "BLOB",
 		"table": " STRICT", "keyed": " STRICT, WITHOUT ROWID", "changing": " STRICT", "keyed changing": " STRICT, WITHOUT ROWID",
 		"on enrollments": "", "roster": "", "zero": "0", "blank": "''", "null": "NULL",
-		"share": "",
-		"empty": "x''", "lock": "", "skip": "", "skip r": "", "skip e": "", // one transaction at a time writes
+		"while due": "",
+		"share":     "",
+		"empty":     "x''", "lock": "", "skip": "", "skip r": "", "skip e": "", // one transaction at a time writes
 	},
 	Excluded: "excluded.%s",
 	Upsert:   "ON CONFLICT (%s) DO UPDATE SET",

@@ -207,10 +207,11 @@ func (db *DB) DeleteServer(ctx context.Context, key dep.Key) error {
 	return db.sweepServers(ctx, "tenant = ? AND name = ? AND", key.Tenant, key.Name)
 }
 
-var opForgetDevices = newOp("server last$", "DELETE FROM mdm_dep_devices {using} WHERE mdm_dep_devices.server = :server AND mdm_dep_devices.serial <= :last")
-
-// firstDevices selects what is deleted first.
-const firstDevices = "SELECT serial FROM mdm_dep_devices WHERE server = ? ORDER BY serial LIMIT ?"
+// What is deleted first.
+const (
+	firstDevices  = "SELECT serial FROM mdm_dep_devices WHERE server = ? ORDER BY serial LIMIT ?"
+	forgetDevices = "DELETE FROM mdm_dep_devices WHERE server = ? AND serial <= ?"
+)
 
 // sweepServers deletes what is left of servers that were deleted.
 func (db *DB) sweepServers(ctx context.Context, which string, args ...any) error {
@@ -237,7 +238,7 @@ func (db *DB) forgetServer(ctx context.Context, id int64) error {
 			return scan(&last)
 		})
 		if n > 0 {
-			t.write(&turn{}, opForgetDevices, id, last)
+			t.exec(&turn{}, forgetDevices, id, last)
 		}
 		return n, err
 	}, func(int) {})

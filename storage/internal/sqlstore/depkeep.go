@@ -13,15 +13,21 @@ import (
 const selectDevices = "SELECT d.body FROM mdm_dep_devices d "
 
 // opDevice writes a record.
-var opDevice = newOp("server= serial$ gone due round body$", `INSERT INTO mdm_dep_devices (server, serial, gone, due, round, body)
-	{values :server, :serial, :gone, :due, :round, :body}
+var opDevice = newOp("server= serial$ device gone due round body$", `INSERT INTO mdm_dep_devices (server, serial, device, gone, due, round, body)
+	{values :server, :serial, :device, :gone, :due, :round, :body}
 	{upsert server, serial: gone = {new gone}, due = {new due}, round = {new round}, body = {new body}}`)
 
 // mostBytes is how much of records is sent at once: servers limit what they take, escaped.
 const mostBytes = 4 << 20
 
-// notDue is in the column due of what is not.
-const notDue = math.MaxInt64
+// notDue is in the column due of what is not, and whileDue is a condition that such an index is known by.
+const (
+	notDue   = math.MaxInt64
+	whileDue = "due < 9223372036854775807"
+)
+
+// deviceID is the same for a device on whatever server of a tenant, and hardly ever for two.
+func deviceID(tenant, serial string) int64 { return commandID(tenant, serial) }
 
 func devices(ctx context.Context, r reader, query string, args ...any) (out []dep.Record, err error) {
 	err = r.query(ctx, query, args, func(scan func(...any) error) error {
@@ -139,7 +145,7 @@ func (t *tx) writeDevices(ctx context.Context, server int64, records []dep.Recor
 			size = len(body)
 		}
 		r := &records[i]
-		t.write(&turn{}, opDevice, server, r.Serial, r.Gone, dueAt(r.Assignment.Due), r.Round, body)
+		t.write(&turn{}, opDevice, server, r.Serial, deviceID(r.Server.Tenant, r.Serial), r.Gone, dueAt(r.Assignment.Due), r.Round, body)
 	}
 	return nil
 }
@@ -152,14 +158,14 @@ func dueAt(due time.Time) int64 {
 }
 
 // deviceRecords selects what servers have of a device. The device comes first: there may be many servers.
-const deviceRecords = selectDevices + "CROSS JOIN mdm_dep_servers s WHERE d.serial = ? AND s.id = d.server AND s.tenant = ? AND s.deleted = 0"
+const deviceRecords = selectDevices + "CROSS JOIN mdm_dep_servers s WHERE d.device = ? AND d.serial = ? AND s.id = d.server AND s.tenant = ? AND s.deleted = 0"
 
 // DeviceRecords implements dep.Store.
 func (db *DB) DeviceRecords(ctx context.Context, tenant, serial string) ([]dep.Record, error) {
 	if (dep.Key{Tenant: tenant, Name: "any"}).Check() != nil || !dep.IsSerial(serial) {
 		return nil, nil
 	}
-	found, err := devices(ctx, snapshot{db}, deviceRecords, serial, tenant)
+	found, err := devices(ctx, snapshot{db}, deviceRecords, deviceID(tenant, serial), serial, tenant)
 	slices.SortFunc(found, dep.CompareRecords)
 	return found, err
 }
@@ -221,11 +227,11 @@ func devicePage(server int64, q dep.Query, last dep.Record, limit int) (query st
 		and("d.serial > ?", q.After)
 	case last.Serial == "":
 		order = "d.due, d.serial"
-		and("d.due <= ?", q.DueBefore.UnixMicro())
+		and("d."+whileDue+" AND d.due <= ?", q.DueBefore.UnixMicro())
 	default:
 		order = "d.due, d.serial"
 		due := dueAt(last.Assignment.Due)
-		and("d.due <= ? AND d.due >= ? AND (d.due > ? OR d.serial > ?)", q.DueBefore.UnixMicro(), due, due, last.Serial)
+		and("d."+whileDue+" AND d.due <= ? AND d.due >= ? AND (d.due > ? OR d.serial > ?)", q.DueBefore.UnixMicro(), due, due, last.Serial)
 	}
 	if !q.Gone {
 		and("d.gone = 0")
@@ -236,8 +242,8 @@ func devicePage(server int64, q dep.Query, last dep.Record, limit int) (query st
 	return query + " ORDER BY " + order + " LIMIT ?", append(args, limit)
 }
 
-// countDevices counts the devices of a server, and those that are due. An index has all of it.
-const countDevices = `SELECT COUNT(*), (SELECT COUNT(*) FROM mdm_dep_devices u WHERE u.server = ? AND u.gone = 0 AND u.due < ?)
+// countDevices counts the devices of a server, and those that are due.
+const countDevices = "SELECT COUNT(*), (SELECT COUNT(*) FROM mdm_dep_devices u WHERE u.server = ? AND u.gone = 0 AND u." + whileDue + `)
 	FROM mdm_dep_devices d WHERE d.server = ? AND d.gone = 0`
 
 // CountRecords implements dep.Store.
@@ -245,7 +251,7 @@ func (db *DB) CountRecords(ctx context.Context, key dep.Key) (dep.Counts, error)
 	var all, due int64
 	server, err := db.serverID(ctx, key)
 	if err == nil && server != 0 {
-		_, err = one(ctx, snapshot{db}, countDevices, []any{server, int64(notDue), server}, &all, &due)
+		_, err = one(ctx, snapshot{db}, countDevices, []any{server, server}, &all, &due)
 	}
 	return dep.Counts{Devices: int(all), Due: int(due)}, err
 }

@@ -15,7 +15,7 @@ func Statements(d *Dialect) []*Call {
 	for _, o := range []*op{opIdle, opReport, opSituation, opTarget, opLock, opReset, opSent, opDefer, opArchive, opDequeue, opFinish, opErase,
 		opNewEnrollment, opEnrollment, opCertificate, opSecret, opArchiveSecret, opCommand, opEnqueue, opEnqueueMany, opWake, opLeasePush,
 		opFind, opSettle, opUnsent, opDead, opPark, opUnpark, opUnparkLater, opEnrolled, opPresence, opLook, opEvent, opDeliver, opSeen, opFanOutPart, opRow, opForget, opOrphan, opForgetAside, opForgetChallenge, opForgetRun, opForgetSession,
-		opDevice, opForgetDevices} {
+		opDevice} {
 		row := make([]any, len(o.params))
 		for i, p := range o.params {
 			switch p.kind {
@@ -56,6 +56,7 @@ func depStatements(d *Dialect) (out []*Call) {
 		add(query, args)
 	}
 	add(lockServer, []any{"x", "x"})
-	add(deviceRecords, []any{"x", "x"})
+	add(forgetDevices, []any{int64(1), "x"})
+	add(deviceRecords, []any{int64(1), "x", "x"})
 	return out
 }

@@ -9,15 +9,17 @@ CREATE TABLE mdm_dep_servers (
 ){table};
 CREATE UNIQUE INDEX mdm_dep_servers_name ON mdm_dep_servers (tenant, name, deleted);
 
--- Their devices. body is the whole record as JSON; the columns beside it are what is looked for.
+-- Their devices. body is the whole record as JSON; the columns beside it are what is looked for. No two indexes begin with the same and
+-- go on with the serial number: a planner that knows little of the table would take the wrong one.
 CREATE TABLE mdm_dep_devices (
 	server {int} NOT NULL,
 	serial {key} NOT NULL,
+	device {int} NOT NULL,  -- hash of the tenant and the serial number
 	gone   {int} NOT NULL,
 	due    {int} NOT NULL,  -- when its profile is to be assigned; 9223372036854775807: it is not
 	round  {int} NOT NULL,
 	body   {text} NOT NULL,
 	PRIMARY KEY (server, serial)
 ){changing};
-CREATE INDEX mdm_dep_devices_due ON mdm_dep_devices (server, due, serial, gone);
-CREATE INDEX mdm_dep_devices_serial ON mdm_dep_devices (serial);
+CREATE INDEX mdm_dep_devices_due ON mdm_dep_devices (server, due, serial, gone){while due};
+CREATE INDEX mdm_dep_devices_device ON mdm_dep_devices (device);
