@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/storage/internal/dbtest"
 	"github.com/gomdm/applemdm/storage/internal/sqlstore"
@@ -80,4 +81,29 @@ func TestLostAnswerToASession(t *testing.T) {
 	})
 	require.NoError(t, err)
 	assert.Equal(t, enroll.SessionIdentified, got.State)
+}
+
+// TestLostAnswerToAServer is the same for servers: they are made once, and a page that is kept again finds what it wrote.
+func TestLostAnswerToAServer(t *testing.T) {
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "mdm.db"), nil)
+	require.NoError(t, err)
+	engine := &lossy{Engine: db.engine}
+	store := sqlstore.New(engine, sqlstore.Config{Sealer: dbtest.Sealer()})
+	defer store.Close()
+	s := dep.Server{Key: dep.Key{Name: "a"}, KeyPair: dep.KeyPair{Key: mdm.SecretString("key")}}
+	engine.losses = 1
+	require.NoError(t, store.CreateServer(t.Context(), s))
+	require.Zero(t, engine.losses)
+	assert.Equal(t, mdm.Malformed, mdm.CodeOf(store.CreateServer(t.Context(), s)), "another caller is refused")
+	engine.losses = 1
+	var known []int
+	require.NoError(t, store.Keep(t.Context(), s.Key, []string{"C02"}, func(_ *dep.Server, now map[string]*dep.Record) (dep.Kept, error) {
+		known = append(known, len(now))
+		return dep.Kept{Records: []dep.Record{{Server: s.Key, Serial: "C02"}}}, nil
+	}))
+	assert.Equal(t, []int{0, 1}, known)
+	engine.losses = 1
+	require.NoError(t, store.DeleteServer(t.Context(), s.Key))
+	_, err = store.Server(t.Context(), s.Key)
+	assert.Equal(t, mdm.NotFound, mdm.CodeOf(err))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/event"
 	"github.com/gomdm/applemdm/mdm/identity"
@@ -62,6 +63,8 @@ var faults = map[string]struct {
 	"shuffles events":     {"leased_in_order,_acknowledged_once", func(s *storage.Stores) { s.Events = backwards{s.Events} }},
 	"hurries waves":       {"moved_on_since", func(s *storage.Stores) { s.Waves = hurried{s.Waves} }},
 	"writes what failed":  {"a_change_that_fails", func(s *storage.Stores) { s.Sessions = careless{s.Sessions} }},
+	"keeps what failed":   {"keep_that_fails", func(s *storage.Stores) { s.DEP = hasty{s.DEP} }},
+	"loses who is gone":   {"on_several_servers", func(s *storage.Stores) { s.DEP = forgetful{s.DEP} }},
 	"reports every error": {"an_unknown_UUID", func(s *storage.Stores) { s.Command = strict{s.Command} }},
 }
 
@@ -84,6 +87,27 @@ func (s careless) ChangeEnrollmentSession(ctx context.Context, id string, change
 		return nil
 	})
 	return out, errors.Join(failed, err)
+}
+
+type hasty struct{ dep.Store }
+
+func (s hasty) Keep(ctx context.Context, key dep.Key, serials []string, keep func(*dep.Server, map[string]*dep.Record) (dep.Kept, error)) error {
+	var failed error
+	err := s.Store.Keep(ctx, key, serials, func(now *dep.Server, known map[string]*dep.Record) (k dep.Kept, err error) {
+		k, failed = keep(now, known)
+		return k, nil
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+type forgetful struct{ dep.Store }
+
+func (s forgetful) DeviceRecords(ctx context.Context, tenant, serial string) ([]dep.Record, error) {
+	found, err := s.Store.DeviceRecords(ctx, tenant, serial)
+	return slices.DeleteFunc(found, func(r dep.Record) bool { return r.Gone }), err
 }
 
 type noRefusal struct{ checkin.Store }
