@@ -7,7 +7,7 @@ import (
 
 // Retention says for how long a store keeps what is over. The zero value has the defaults. A zero duration is the default,
 // a negative one is for ever. What is open, and what makes a device known, is never deleted. A session of a way in says itself
-// how long it is kept.
+// how long it is kept. Devices that Apple told of stay until their server is deleted, gone or not.
 type Retention struct {
 	// Commands is for finished commands with their answers, counted from the answer. 0: 90 days. An order that is repeated
 	// with its old UUID after that is a new one.

@@ -12,8 +12,8 @@ import (
 const MaxBatch = 1000
 
 // Store keeps servers and their devices. It loads and writes; what becomes of them is decided by the functions that it is given,
-// which are quick, have no effects of their own and may be called more than once. It is safe for concurrent use by many
-// goroutines and processes.
+// which are quick, have no effects of their own, do not call the store and may be called more than once, perhaps on what they have
+// decided before: the answer to a commit can be lost. It is safe for concurrent use by many goroutines and processes.
 //
 // A device is known by its serial number and the server, so that one that moves between servers loses nothing: it is gone
 // from one and present on the other, in whatever order that is heard. Records stay until their server is deleted, also those that are

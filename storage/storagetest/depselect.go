@@ -5,11 +5,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/storage"
 )
@@ -204,6 +206,33 @@ func deviceMoved(w *world) {
 	assert.Equal(w, "another", found[0].Server.Tenant)
 	assert.Empty(w, w.deviceRecords("", "C02"))
 	assert.Empty(w, w.deviceRecords("tenant", "c02"))
+}
+
+func serversAtOnce(w *world) {
+	const rounds, size = 5, 150
+	handles := []*world{w, w.again()}
+	var group sync.WaitGroup
+	for n := range 6 {
+		key := w.added(numbered("s", n))
+		group.Go(func() {
+			for round := range rounds {
+				var page []dep.Record
+				for i := range size { // half of them are new, and on each server the order is another
+					page = append(page, aRecord(key, numbered("C", (i*(n+1)*7)%151+round*size/2)))
+				}
+				assert.NoError(w, handles[n%2].DEP.Keep(w.Context(), key, serials(page), func(s *dep.Server, known map[string]*dep.Record) (dep.Kept, error) {
+					s.Sync.Fetched += len(page) - len(known)
+					return dep.Kept{Records: page, Events: []mdm.Event{page[0].Event(mdm.EventDeviceAdded, endOfJuly, "")}}, nil
+				}))
+			}
+		})
+	}
+	group.Wait()
+	for n := range 6 {
+		s, err := w.DEP.Server(w.Context(), serverKey(numbered("s", n)))
+		require.NoError(w, err)
+		assert.Equal(w, s.Sync.Fetched, len(w.records(dep.Query{Server: s.Key})), "each is new once")
+	}
 }
 
 func devicesCounted(w *world) {
