@@ -37,7 +37,8 @@ type Service struct {
 
 	// UserAuth answers UserAuthenticate. Nil: network users are declined.
 	UserAuth UserAuthenticator
-	// Declarative answers DeclarativeManagement. Nil: refused as Malformed, which changes nothing on the device.
+	// Declarative answers DeclarativeManagement; package mdm/ddm has one. Nil: refused as Malformed, which changes nothing on the
+	// device.
 	Declarative Declarative
 	// Tokens answer GetToken by their TokenServiceType. Apple asks for status 400 for a type that is not served.
 	Tokens map[string]TokenSource

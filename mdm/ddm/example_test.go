@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/gomdm/applemdm/checkin"
+	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/ddm"
 	"github.com/gomdm/applemdm/mdm/schema"
+	"github.com/gomdm/applemdm/storage/memory"
 )
 
 // A declaration is checked for the devices that it is meant for, and then written as they read it.
@@ -69,4 +72,39 @@ func ExampleResponder() {
 	// {"Identifier":"who","Payload":{"Name":"Example"},"ServerToken":"eb7ad6b53f545cedbe32aed27034d322","Type":"com.apple.management.organization-info"}
 	// D runs 18.1
 	// <nil>
+}
+
+// Parts of a server declare groups, each its own. The device is told to synchronize, once for all changes that it has not heard of.
+func ExampleGroups() {
+	ctx, id, stores := context.Background(), mdm.EnrollmentID{Device: "D"}, memory.New().Stores()
+	_ = stores.Checkin.Update(ctx, checkin.Key{ID: id}, func(*checkin.Situation) (checkin.Plan, error) {
+		return checkin.Plan{Enrollments: []mdm.Enrollment{{ID: id, State: mdm.Enrolled, Generation: 1}}}, nil
+	})
+	groups := &ddm.Groups{Store: stores.Declarations, Commands: stores.Command}
+	for name, list := range map[string][]ddm.Declaration{
+		"about": {{Identifier: "about", Payload: &ddm.ManagementOrganizationInfo{Name: "Example"}}},
+		"code": {{Identifier: "code", Payload: &ddm.PasscodeSettings{MinimumLength: new(int64(8))}},
+			{Identifier: "code.on", Payload: &ddm.ActivationSimple{StandardConfigurations: []string{"code"}}}},
+	} {
+		if err := groups.Declare(ctx, id, ddm.Group{Name: name, Declarations: list}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	s, err := (&ddm.Responder{Backend: groups}).Set(ctx, id)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, d := range s.Declarations() {
+		fmt.Println(d.Identifier, ddm.KindOf(d.Payload.DeclarationType()))
+	}
+	for e := range stores.Command.Entries(ctx, command.Query{From: id}) {
+		fmt.Println(e.RequestType, e.State)
+	}
+	// Output:
+	// about management
+	// code configuration
+	// code.on activation
+	// DeclarativeManagement canceled
+	// DeclarativeManagement queued
 }

@@ -72,8 +72,8 @@ type PasscodeWay string
 const (
 	// PasscodeByPolling: the server asks by SecurityInfo, as [Passcode] does.
 	PasscodeByPolling PasscodeWay = "polling"
-	// PasscodeByDeclaration: the device itself watches the status passcode.is-compliant; see [PasscodeDeclarations]. Such a
-	// device can be polled, too.
+	// PasscodeByDeclaration: the device itself watches the status passcode.is-compliant, as with [Passcode].Declared; see
+	// [PasscodeDeclarations]. Such a device can be polled, too.
 	PasscodeByDeclaration PasscodeWay = "declaration"
 	// PasscodeInOneProfile: a Mac tells nobody, neither by SecurityInfo nor by status. The policy and what it is the price of
 	// go into one profile; see [profile.Pair].

@@ -266,6 +266,11 @@ func TestUpdateByDeclaration(t *testing.T) {
 		assert.Empty(t, unable.Active())
 		assert.Contains(t, l.run(runs[odd]).Note, "invalid: a reason of its own")
 
+		require.NoError(t, soon.Restore(t.Context(), soon.Backup()))
+		require.Empty(t, soon.Active())
+		l.settle(soon)
+		assert.Contains(t, soon.Active(), practice.UpdateDeclaration, "what came back from a backup has it again")
+
 		soon.SetStatus("softwareupdate.install-state", "downloading")
 		l.settle(soon)
 		assert.Contains(t, l.run(runs[soon]).Note, "its update is downloading")

@@ -17,6 +17,7 @@
 //     names are on the queue. A name is the PayloadIdentifier of the profile.
 //   - NotNow is waiting, not failure. What fails is due again, with growing waits in between. Every wait has a deadline or
 //     a way out, and nothing waits for all devices or all profiles.
+//   - What a device can be left to do itself is declared to it, by a [Declarer], and its reports are heard ([TellReport]).
 //   - A run's Step and Note say where it stands. The names of workflows and steps are stable: they are stored.
 //   - Hooks are called with the enrollment as it is, perhaps more than once for one change, and from many goroutines. An error
 //     of a hook is tried again.

@@ -103,17 +103,22 @@ func (o UpdateOrder) Declarations() []ddm.Declaration {
 // Workflows returns the workflow.
 func (u *Update) Workflows() []workflow.Any {
 	return []workflow.Any{&workflow.Workflow[updateState]{Name: UpdateName, First: "ask", Retry: workflow.Retry{Limit: 100},
-		Listens: []mdm.EventType{EventReported},
+		Listens: []mdm.EventType{EventReported, mdm.EventRestored},
 		Steps:   machineSteps[updateState]{"ask": u.ask, "look": u.look, "sent": u.sent, "withdraw": u.withdraw}}}
 }
 
 // ask asks for the version. What the device says is learned by the store, and so is what the device is.
-func (u *Update) ask(_ context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
+func (u *Update) ask(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
 	if next, unasked := machineUnasked(s.Order.Actor, s.Order.Reason); unasked {
 		return next, nil
 	}
 	if word, ok := declaredHeard(t); ok && s.Declared {
 		return u.heard(t, s, word), nil
+	}
+	if signal := t.Signal(); signal != nil && signal.Type == mdm.EventRestored && s.Declared && u.Declarer != nil {
+		if err := u.Declarer.Declare(ctx, t.Run.Enrollment, u.group(t, s)); err != nil { // the backup may be older than the declaration
+			return workflow.Next{}, err
+		}
 	}
 	s.Asked = t.Now
 	return workflow.Go("look").Send("info", updateInfo()).Answered("info").At(u.last(s)), nil
@@ -156,9 +161,8 @@ func (u *Update) look(ctx context.Context, t *workflow.Turn, s *updateState) (wo
 
 // way declares, or sends the command.
 func (u *Update) way(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
-	declarations := s.Order.Declarations()
-	if u.Declarer != nil && !s.Commands && updateDeclares(declarations[0], t.Enrollment) {
-		group := ddm.Group{Name: UpdateGroup, Generation: t.Enrollment.Generation, Declarations: declarations}
+	group := u.group(t, s)
+	if u.Declarer != nil && !s.Commands && updateDeclares(group.Declarations[0], t.Enrollment) {
 		if err := u.Declarer.Declare(ctx, t.Run.Enrollment, group); err != nil {
 			return workflow.Next{}, err
 		}
@@ -170,6 +174,10 @@ func (u *Update) way(ctx context.Context, t *workflow.Turn, s *updateState) (wor
 		return workflow.GiveUp("the device can be updated in no way that is known: " + err.Error()), nil
 	}
 	return u.attempt(t, s, c), nil
+}
+
+func (u *Update) group(t *workflow.Turn, s *updateState) ddm.Group {
+	return ddm.Group{Name: UpdateGroup, Generation: t.Enrollment.Generation, Declarations: s.Order.Declarations()}
 }
 
 // updateDeclares reports whether a device takes the declaration. What it is must be known: one that does not say is sent the command.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/workflow"
 )
 
@@ -15,7 +16,7 @@ func (u *Update) later(t *workflow.Turn, s *updateState) workflow.Next {
 	if s.Invalid != "" {
 		note += "; " + s.Invalid
 	}
-	next := workflow.Go("ask").On(EventReported).At(s.Asked.Add(waitOr(u.Check, 6*time.Hour))).Note(note)
+	next := workflow.Go("ask").On(EventReported, mdm.EventRestored).At(s.Asked.Add(waitOr(u.Check, 6*time.Hour))).Note(note)
 	if s.Asked.Before(s.Order.Deadline) {
 		next = next.At(s.Order.Deadline)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/ddm"
 	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/identity"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
@@ -100,6 +101,8 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
+	require.NoError(t, stores.Declarations.PutDeclarations(ctx, phone, ddm.Group{Name: "g", Declarations: []ddm.Declaration{{Identifier: "sso",
+		Payload: &ddm.ExtensibleSSO{PlatformSSO: &ddm.ExtensibleSSOPlatformSSO{RegistrationToken: mdm.SecretString("PLAIN-registration-token")}}}}}))
 	cert, err := mdmtest.NewPushCertificate("com.apple.mgmt.x")
 	require.NoError(t, err)
 	require.NoError(t, stores.PushCertificates.SavePushCertificate(ctx, cert))
