@@ -108,12 +108,9 @@ func prepared(d Declaration) (item, *Problem) {
 		payload = map[string]any{}
 	}
 	if it.ServerToken == "" {
-		content, err := schema.EncodePlainJSON(document{Type: d.Payload.DeclarationType(), Payload: payload, Extra: d.Extra})
-		if err != nil {
+		if it.ServerToken, err = ContentToken(d); err != nil {
 			return refused(RulePayload)
 		}
-		sum := sha256.Sum256(content)
-		it.ServerToken = hex.EncodeToString(sum[:16])
 	}
 	it.body, err = schema.EncodePlainJSON(document{d.Payload.DeclarationType(), d.Identifier, it.ServerToken, payload, d.Extra})
 	if err != nil {
@@ -128,6 +125,24 @@ func prepared(d Declaration) (item, *Problem) {
 	}
 	it.payload, _ = read["Payload"].(map[string]any)
 	return it, nil
+}
+
+// ContentToken returns the server token that a declaration gets which has none: it follows from the type, the payload and Extra, as
+// the device reads them. The error is a Malformed one if that cannot be written.
+func ContentToken(d Declaration) (string, error) {
+	payload, err := keys(d.Payload)
+	if err != nil {
+		return "", err
+	}
+	if payload == nil {
+		payload = map[string]any{}
+	}
+	content, err := schema.EncodePlainJSON(document{Type: d.Payload.DeclarationType(), Payload: payload, Extra: d.Extra})
+	if err != nil {
+		return "", mdm.Errorf(mdm.Malformed, "ddm.ContentToken", "%w", err)
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:16]), nil
 }
 
 // nameable reports whether a device can ask for an identifier: it is the last part of the endpoint, of which no escaping is

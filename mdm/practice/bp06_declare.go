@@ -1,10 +1,6 @@
 package practice
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/ddm"
 )
@@ -48,12 +44,11 @@ func PasscodeDeclarations(prefix string, policy ddm.PasscodeSettings, gated ...s
 		{Identifier: name + passcodeGateSuffix, Payload: &ddm.ActivationSimple{StandardConfigurations: gated, Predicate: new(passcodePredicate)}},
 	}
 	for i := range list {
-		data, err := json.Marshal(list[i])
+		token, err := ddm.ContentToken(list[i])
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(data)
-		list[i].ServerToken = hex.EncodeToString(sum[:16])
+		list[i].ServerToken = token
 	}
 	return list, nil
 }

@@ -2,8 +2,6 @@ package practice
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -90,14 +88,16 @@ func (u *Update) Begin(ctx context.Context, e *workflow.Engine, id mdm.Enrollmen
 func (o UpdateOrder) Declarations() []ddm.Declaration {
 	enforce := &ddm.SoftwareUpdateEnforcementSpecific{TargetOSVersion: o.Version, TargetBuildVersion: machineText(o.Build),
 		TargetLocalDateTime: o.Deadline.Format("2006-01-02T15:04:05"), DetailsURL: machineText(o.DetailsURL)}
-	sum := sha256.Sum256([]byte(enforce.TargetOSVersion + "\x00" + o.Build + "\x00" + enforce.TargetLocalDateTime + "\x00" + o.DetailsURL))
-	token := hex.EncodeToString(sum[:16])
-	return []ddm.Declaration{
-		{Identifier: UpdateDeclaration, ServerToken: token, Payload: enforce},
-		{Identifier: UpdateSubscription, ServerToken: token, Payload: declaredSubscription(ddm.ItemDeviceOperatingSystemVersion,
+	list := []ddm.Declaration{
+		{Identifier: UpdateDeclaration, Payload: enforce},
+		{Identifier: UpdateSubscription, Payload: declaredSubscription(ddm.ItemDeviceOperatingSystemVersion,
 			ddm.ItemDeviceOperatingSystemBuildVersion, ddm.ItemSoftwareUpdateInstallState)},
-		{Identifier: UpdateActivation, ServerToken: token, Payload: &ddm.ActivationSimple{StandardConfigurations: []string{UpdateDeclaration, UpdateSubscription}}},
+		{Identifier: UpdateActivation, Payload: &ddm.ActivationSimple{StandardConfigurations: []string{UpdateDeclaration, UpdateSubscription}}},
 	}
+	for i := range list {
+		list[i].ServerToken, _ = ddm.ContentToken(list[i]) // of texts: cannot fail
+	}
+	return list
 }
 
 // Workflows returns the workflow.
