@@ -2,7 +2,10 @@ package dep
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
+
+	"github.com/gomdm/applemdm/internal/clip"
 )
 
 // ProfileStatus says how far the profile of a device is.
@@ -132,3 +135,34 @@ func (d *Device) UnmarshalJSON(data []byte) (err error) {
 
 // MarshalJSON writes the device in Apple's form, with Extra.
 func (d Device) MarshalJSON() ([]byte, error) { return encodeObject(&d, deviceKeys, d.Extra) }
+
+// Limits of what is kept of a device; real ones are far below.
+const (
+	maxText  = 1024    // bytes of a text
+	maxList  = 16      // texts of a list
+	maxExtra = 8 << 10 // bytes of Extra
+)
+
+// bounded returns the device without what would be too much to keep: texts are cut, and an Extra that is too large is dropped, so
+// that one odd device does not hold up all others.
+func (d Device) bounded() Device {
+	for _, key := range deviceKeys {
+		switch p := d.field(key).(type) {
+		case *string:
+			*p = clip.Text(*p, maxText, maxText-len("…"))
+		case *[]string:
+			*p = slices.Clone((*p)[:min(len(*p), maxList)])
+			for i := range *p {
+				(*p)[i] = clip.Text((*p)[i], maxText, maxText-len("…"))
+			}
+		}
+	}
+	size := 0
+	for key, raw := range d.Extra {
+		size += len(key) + len(raw)
+	}
+	if size > maxExtra {
+		d.Extra = nil
+	}
+	return d
+}

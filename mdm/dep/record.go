@@ -65,6 +65,7 @@ func (r *Record) Tell(d Device, gone bool, now time.Time) Change {
 	if d.OpDate.IsZero() {
 		d.OpDate = r.Device.OpDate // so that what is older still is
 	}
+	d = d.bounded()
 	d.OpType, d.ResponseStatus = "", ""
 	r.SeenAt = now
 	if gone {

@@ -2,8 +2,10 @@ package dep_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -314,4 +316,22 @@ func TestRunSyncsUntilItIsStopped(t *testing.T) {
 	stop()
 	require.ErrorIs(t, <-ended, context.Canceled)
 	assert.Equal(t, []string{"A"}, w.present())
+}
+
+func TestSyncBoundsWhatItKeepsOfADevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	huge := dep.Device{SerialNumber: "H", Model: strings.Repeat("ü", 3<<20), IMEI: slices.Repeat([]string{strings.Repeat("1", 1<<20)}, 100),
+		Extra: map[string]json.RawMessage{"x": json.RawMessage(`"` + strings.Repeat("y", 1<<20) + `"`)}}
+	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: append(devices("A"), huge), Cursor: "c"}}
+	w.sync()
+	assert.Equal(t, []string{"A", "H"}, w.present(), "one device does not hold up the others")
+	body, err := w.record("H").Body()
+	require.NoError(t, err)
+	assert.Less(t, len(body), 32<<10)
+	w.apple.changes["c"] = answer{page: dep.DevicePage{Devices: []dep.Device{op("modified", "A", 1), huge}, Cursor: "d"}}
+	w.apple.devices["H"] = huge
+	w.events()
+	w.sync()
+	assert.Empty(t, w.events(), "nothing is new about it")
 }

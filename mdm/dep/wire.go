@@ -105,6 +105,13 @@ func decodeValue(raw json.RawMessage, p any) bool {
 		v, ok := moment(s)
 		*p = v
 		return ok
+	case *[]string:
+		var v []string
+		if json.Unmarshal(raw, &v) != nil {
+			return false
+		}
+		*p = v
+		return true
 	default:
 		return json.Unmarshal(raw, p) == nil
 	}
