@@ -21,7 +21,9 @@
 //   - mdm/identity: who is calling. Extractors, validators, and the rules that bind certificates to devices.
 //   - mdm/event, mdm/event/webhook, mdm/audit: delivers events, at least once and in order, also to a URL; who did what and why.
 //   - mdm/scep: issues client identities, by SCEP or as PKCS#12.
-//   - mdm/setup, mdm/ddm: panes of Setup Assistant, declarations and status.
+//   - mdm/setup, mdm/ddm: panes of Setup Assistant; declarations, which it delivers, and status.
+//   - mdm/dep: Apple Business Manager and Apple School Manager. The client of their web service, a sync that loses nothing, and
+//     devices that are brought to their profile.
 //   - mdm/enroll: the ways in. Recipes of enrollment profiles, downloads, /MDMServiceConfig, certificate chains and what of
 //     them ends when; mdm/enroll/ota enrolls over the air, mdm/enroll/ade in Setup Assistant.
 //   - profile: builds, checks, signs, encrypts, compares, splits and reads profiles, with every payload of the schema; the
@@ -38,7 +40,7 @@
 //   - mdm/server: the handler, and the one place where errors become HTTP.
 //   - mdm/api: the operators' side, as a handler of its own.
 //   - mdm/migrate: takes over the devices of NanoMDM and MicroMDM.
-//   - mdm/mdmtest: simulated devices and a fake APNs, for your integration tests, too.
+//   - mdm/mdmtest: simulated devices, a fake APNs and a fake Apple Business Manager, for your integration tests, too.
 //   - examples: programs. Begin with examples/quickstart and examples/embed; examples/server is
 //     for production.
 //
