@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/gomdm/applemdm/mdm"
@@ -121,8 +122,12 @@ func (s *Syncer) Sync(ctx context.Context, key Key) (Progress, error) {
 	if err != nil {
 		return t.progress, err
 	}
-	err = t.all(ctx, server)
 	end := context.WithoutCancel(ctx)
+	held, release := t.hold(ctx, key)
+	if err = t.all(held, server); err != nil && errors.Is(context.Cause(held), ErrLost) {
+		err = ErrLost
+	}
+	release()
 	if err := t.over(end, key, err); err != nil {
 		s.log(end, slog.LevelWarn, "how a sync ended could not be kept", key, slog.Any("error", err))
 	}
@@ -186,6 +191,38 @@ func (t *turn) take(ctx context.Context, key Key) (Server, error) {
 		}
 		return nil
 	})
+}
+
+// hold renews the lease while a step takes long, as one that looks for missing devices among very many, until release is called.
+// If the lease is somebody else's, the context that it returns ends with ErrLost.
+func (t *turn) hold(ctx context.Context, key Key) (held context.Context, release func()) {
+	held, cancel := context.WithCancelCause(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(t.lease() / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-held.Done():
+				return
+			case <-tick.C:
+			}
+			_, err := t.Store.ChangeServer(held, key, func(v *Server) error {
+				if v.Sync.Holder != t.holder {
+					return ErrLost
+				}
+				v.Sync.HeldUntil = t.now().Add(t.lease())
+				return nil
+			})
+			if errors.Is(err, ErrLost) {
+				cancel(ErrLost)
+			}
+		}
+	})
+	return held, func() {
+		cancel(nil)
+		done.Wait()
+	}
 }
 
 // over gives the lease back and keeps how the sync ended.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -189,6 +190,37 @@ func TestSyncIsOneProcesssAtATime(t *testing.T) {
 	_, err := w.Sync(t.Context(), key)
 	require.ErrorIs(t, err, dep.ErrLost)
 	assert.Equal(t, []string{"inventory.added A"}, w.events(), "once")
+}
+
+// A step that takes longer than the lease keeps it, and one whose lease was taken all the same is told.
+func TestSyncHoldsItsLeaseOverALongStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Clock, w.apple.fetch[""] = nil, answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c"}}
+		other := w.Syncer
+		w.Handle = func(ctx context.Context, _ dep.Key, _ []dep.Told) error {
+			time.Sleep(10 * dep.DefaultLease)
+			_, err := other.Sync(ctx, key)
+			require.ErrorIs(t, err, dep.ErrHeld)
+			return nil
+		}
+		w.sync()
+
+		require.NoError(t, w.Full(t.Context(), key))
+		w.Handle = func(ctx context.Context, _ dep.Key, _ []dep.Told) error {
+			_, err := w.store.ChangeServer(t.Context(), key, func(v *dep.Server) error {
+				v.Sync.Holder = "somebody else"
+				return nil
+			})
+			require.NoError(t, err)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		_, err := w.Sync(t.Context(), key)
+		require.ErrorIs(t, err, dep.ErrLost)
+		assert.Equal(t, "somebody else", w.server().Sync.Holder)
+	})
 }
 
 func TestSyncStartsAgainWhenItIsToldToInBetween(t *testing.T) {
