@@ -33,12 +33,13 @@ func (a *app) adminHandler() http.Handler {
 	api.HandleFunc("POST /api/gate", a.api(a.beginGate))
 	api.HandleFunc("POST /api/clearpasscode", a.api(a.clearPasscode))
 	api.HandleFunc("GET /api/audit", a.api(a.listAudit))
+	api.HandleFunc("GET /api/apple", a.api(a.listApple))
 	api.HandleFunc("GET /api/events", a.streamEvents)
 	mux := http.NewServeMux()
 	mux.Handle("/api/", a.authorized(api))
 	mux.Handle("GET /static/", staticFiles())
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		a.page(w, r, "console.html", map[string]any{"Base": a.base, "Push": a.apns != nil || a.options.pushCert != ""})
+		a.page(w, r, http.StatusOK, "console.html", map[string]any{"Base": a.base, "Push": a.apns != nil || a.options.pushCert != "", "Apple": a.apple != nil})
 	})
 	return mux
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/identity"
@@ -49,6 +50,7 @@ type app struct {
 	makers    enroll.DeviceCA    // whose built-in certificates devices have; zero: Apple's
 	factory   *mdmtest.BuiltInCA // of simulated devices
 	apns      *mdmtest.APNs      // nil: the real one, or none
+	apple     *apple             // with simulated devices
 	topic     string
 	base      string // https URL of the device side, without a slash at the end
 
@@ -92,6 +94,11 @@ func newApp(ctx context.Context, o options, simulated bool) (_ *app, err error) 
 	pusher, err := a.pusher(ctx, simulated)
 	if err != nil {
 		return nil, err
+	}
+	if simulated {
+		if err := a.newApple(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return a, a.wire(pusher)
 }
@@ -172,10 +179,14 @@ func (a *app) wire(pusher push.Pusher) (err error) {
 		Expiry: []expiry.Source{
 			expiry.Chain(expiry.DeviceCA, "quick start", a.pki.devices.Chain()...),
 			expiry.TLS(a.base, func() (*tls.Certificate, error) { return &a.tls, nil }),
+			dep.Expiries(a.stores.DEP, ""),
 			expiry.Dates(expiry.EnrollmentProfile, func(ctx context.Context) (map[string]time.Time, error) { return a.recipe(a.signer).Dates(ctx) }),
 		},
 		// The enrollment profile grants every right; so no command is refused for lack of one.
-		Checkin:   checkin.Service{Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights }},
+		Checkin: checkin.Service{
+			Rights: func(*checkin.Request) mdm.AccessRights { return mdm.AllRights },
+			Tokens: map[string]checkin.TokenSource{dep.MAIDService: &dep.ManagedAccounts{Store: a.stores.DEP, Clock: a.now}},
+		},
 		Workflows: a.practices.workflows(),
 		Cooks:     a.practices.cooks(),
 	})
@@ -191,7 +202,7 @@ func (a *app) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load
 
 // deviceHandler is what devices and their users see.
 func (a *app) deviceHandler() (http.Handler, error) {
-	trust, err := a.trust()
+	trust, err := a.serviceConfig().Handler("")
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +217,13 @@ func (a *app) deviceHandler() (http.Handler, error) {
 	mux.Handle("GET /ota.mobileconfig", air.Start())
 	mux.Handle("POST /ota", air.Continue())
 	mux.Handle("GET /static/", staticFiles())
+	if a.apple != nil {
+		assistant := a.setupAssistant()
+		mux.Handle(anchorsPath, trust)
+		mux.Handle("GET "+adePath, assistant.Web())
+		mux.Handle("POST "+adePath, assistant.Enroll())
+		mux.Handle("POST "+adePath+"/signin", assistant.Callback(a.signedIn))
+	}
 	return mux, nil
 }
 
@@ -224,6 +242,10 @@ func (a *app) Run(ctx context.Context) error {
 	group.Go(func() { failed <- devices.ServeTLS(a.devices, "", "") })
 	group.Go(func() { failed <- admin.Serve(a.admin) })
 	group.Go(func() { _ = a.mdm.Run(ctx) })
+	if a.apple != nil {
+		group.Go(func() { _ = a.apple.syncer.Run(ctx) })
+		group.Go(func() { _ = a.apple.assigner.Run(ctx) })
+	}
 	select {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
@@ -240,9 +262,10 @@ func (a *app) Run(ctx context.Context) error {
 	return err
 }
 
-// httpServer sets every limit: a server without timeouts is one that any client can hold.
+// httpServer sets every limit: a server without timeouts is one that any client can hold. Web views of Setup Assistant have large
+// headers.
 func httpServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 128 << 10}
 }
 
 // Close frees what newApp took.
@@ -254,6 +277,9 @@ func (a *app) Close() {
 	}
 	if a.apns != nil {
 		a.apns.Close()
+	}
+	if a.apple != nil {
+		a.apple.abm.Close()
 	}
 	if a.db != nil {
 		if err := a.db.Close(); err != nil && !errors.Is(err, context.Canceled) {

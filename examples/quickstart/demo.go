@@ -18,7 +18,7 @@ import (
 // demoTime bounds the whole tour.
 const demoTime = time.Minute
 
-// runDemo takes three simulated devices through everything that the quick start can do, over real HTTPS, SCEP, CMS and
+// runDemo takes four simulated devices through everything that the quick start can do, over real HTTPS, SCEP, CMS and
 // SQLite, and fails if anything comes out differently from what it should.
 func runDemo(ctx context.Context, o options, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, demoTime, errors.New("the demo took longer than a minute"))
@@ -41,10 +41,7 @@ func runDemo(ctx context.Context, o options, out io.Writer) error {
 	err = t.run(ctx)
 	stop()
 	<-ended
-	if report := t.report(); err == nil {
-		err = report
-	}
-	return err
+	return t.report(err)
 }
 
 // tour is the state of a demo.
@@ -52,8 +49,10 @@ type tour struct {
 	*app
 	out                io.Writer
 	phone, mac, tablet *mdmtest.Device
+	fresh              *mdmtest.Device // in its box
 	tabletIsLocked     atomic.Bool
 	phoneHasNoPasscode atomic.Bool
+	released           string // what was known of the fresh device when it was let go on
 	macOff             func()
 	started            time.Time
 	rows               []row
@@ -91,6 +90,14 @@ func newTour(a *app, out io.Writer) *tour {
 		}
 		return mdmtest.Answer{}
 	})
+	t.fresh = device("Hedy's phone", models[0].product, func(ctx context.Context, o mdmtest.Order) mdmtest.Answer {
+		if o.RequestType == "DeviceConfigured" {
+			t.released = t.standing(ctx, t.fresh)
+		}
+		return mdmtest.Answer{}
+	})
+	// It trusts who signs its profile, as a public CA would have it; whom it trusts for TLS, Apple tells it.
+	t.fresh.TrustCertificate(a.pki.server.Certificate)
 	return t
 }
 
@@ -111,6 +118,10 @@ func (t *tour) run(ctx context.Context) error {
 		{"a network waits for a passcode", t.gate},
 		{"a passcode is cleared, on record", t.clearPasscode},
 		{"a Mac falls silent for a week, and comes back", t.silence},
+		{"a phone is bought, and Apple says so", t.buy},
+		{"it is unpacked, and sets itself up", t.setUpFresh},
+		{"how firmly it is held", t.hold},
+		{"what Apple knows, and until when it tells", t.appleKnows},
 		{"CheckOut", t.checkOut},
 	}
 	devices, stop := context.WithCancel(ctx)
@@ -176,8 +187,8 @@ func (t *tour) check(step string, d *mdmtest.Device, want, got string) {
 	t.rows = append(t.rows, row{step: step, device: d.ID(), want: want, got: got})
 }
 
-// report prints the table of what happened and fails if a row is not as it should be.
-func (t *tour) report() error {
+// report prints the table of what happened and fails if a row is not as it should be, or the tour ended early.
+func (t *tour) report(ended error) error {
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "\n\tSTEP\tDEVICE\tRESULT")
 	wrong := 0
@@ -190,8 +201,16 @@ func (t *tour) report() error {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", mark, r.step, r.device, result)
 	}
 	_ = w.Flush()
+	if ended != nil {
+		return ended
+	}
 	if violations := t.apns.Violations(); len(violations) > 0 {
 		return fmt.Errorf("pushes were not as Apple asks for: %v", violations)
+	}
+	if t.apple != nil {
+		if violations := t.apple.abm.Violations(); len(violations) > 0 {
+			return fmt.Errorf("calls were not as Apple asks for: %v", violations)
+		}
 	}
 	if wrong > 0 {
 		return fmt.Errorf("%d of %d checks came out wrong", wrong, len(t.rows))

@@ -13,6 +13,8 @@ import (
 
 const profileIdentifier = "com.github.gomdm.applemdm.quickstart"
 
+const anchorsPath = "/anchors.json"
+
 // signed encodes a profile and signs it.
 func (a *app) signed(ctx context.Context, p *profile.Profile) ([]byte, error) {
 	data, err := p.Encode()
@@ -64,8 +66,9 @@ func (a *app) enrollProfile() http.Handler {
 	})
 }
 
-// trust says what devices must trust: /MDMServiceConfig, for Apple Configurator, and the trust profile.
-func (a *app) trust() (http.Handler, error) {
+// serviceConfig says where devices enroll and what they must trust: for /MDMServiceConfig, which Apple Configurator asks, for the
+// trust profile, and for the profile of Automated Device Enrollment.
+func (a *app) serviceConfig() enroll.ServiceConfig {
 	c := enroll.ServiceConfig{
 		TrustProfileURL: a.base + "/trust.mobileconfig",
 		Identifier:      profileIdentifier + ".trust",
@@ -75,7 +78,10 @@ func (a *app) trust() (http.Handler, error) {
 	if a.options.tlsCert == "" { // else devices trust it already, or have to by other means
 		c.Anchors = append(c.Anchors, a.pki.server.Certificate)
 	}
-	return c.Handler("")
+	if a.apple != nil {
+		c.DEPEnrollmentURL, c.AnchorCertsURL = a.base+adePath, a.base+anchorsPath
+	}
+	return c
 }
 
 // overTheAir enrolls by Apple's Profile Service: the device proves that it is one, and its last profile is encrypted to it.

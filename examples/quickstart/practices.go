@@ -27,6 +27,7 @@ type practices struct {
 	passcode *practice.Passcode // a network waits for a passcode, on devices for which that was begun
 	guard    *practice.Guard    // passcodes are cleared only for a reason, and on record
 	inactive *practice.Inactive // who is silent loses access
+	setup    *practice.Setup    // who waits in Setup Assistant is let go on
 	access   *access
 }
 
@@ -40,22 +41,32 @@ func (a *app) newPractices() *practices {
 	p.guard = &practice.Guard{Audit: a.stores.Audit, Escrow: a.stores.Escrow, Vault: a.stores.Vault, Roster: a.stores.Roster,
 		Runs: a.stores.Runs, Clock: a.now}
 	p.inactive = &practice.Inactive{Access: p.access}
+	p.setup = &practice.Setup{Roster: a.stores.Roster, Profiles: practice.ProfileFunc(a.gatedProfile), Stages: a.firstProfiles}
 	return p
 }
 
 // workflows and cooks are what the server runs.
 func (p *practices) workflows() []workflow.Any {
-	return slices.Concat(p.renewal.Workflows(), p.passcode.Workflows(), p.guard.Workflows(), p.inactive.Workflows())
+	return slices.Concat(p.renewal.Workflows(), p.passcode.Workflows(), p.guard.Workflows(), p.inactive.Workflows(), p.setup.Workflows())
 }
 
 func (p *practices) cooks() map[string]command.Cook {
 	all := map[string]command.Cook{}
-	for _, some := range []map[string]command.Cook{p.renewal.Cooks(), p.passcode.Cooks(), p.guard.Cooks()} {
+	for _, some := range []map[string]command.Cook{p.renewal.Cooks(), p.passcode.Cooks(), p.guard.Cooks(), p.setup.Cooks()} {
 		for name, cook := range some {
 			all[name] = cook
 		}
 	}
 	return all
+}
+
+// firstProfiles are what a device gets before it leaves Setup Assistant: one that Apple says is ours gets the passcode policy.
+func (a *app) firstProfiles(ctx context.Context, e *mdm.Enrollment) (practice.SetupStages, error) {
+	_, ours, err := a.fromApple(ctx, e.ID.Tenant, e.Device.SerialNumber)
+	if !ours || e.ID.IsUser() {
+		return practice.SetupStages{}, err
+	}
+	return practice.SetupStages{Passcode: []string{policyProfile}}, nil
 }
 
 // gatedProfile makes the profiles of the passcode gate, when a device asks for them.

@@ -31,7 +31,7 @@ func TestDemoNoticesWhatIsWrong(t *testing.T) {
 	tour := &tour{app: &app{apns: mdmtest.NewAPNs()}, out: io.Discard}
 	defer tour.apns.Close()
 	tour.check("step", mdmtest.NewDevice(mdmtest.Config{}), "this", "that")
-	require.ErrorContains(t, tour.report(), "1 of 1 checks came out wrong")
+	require.ErrorContains(t, tour.report(nil), "1 of 1 checks came out wrong")
 }
 
 // running starts a quick start with one simulated device.

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 )
 
@@ -45,14 +47,22 @@ func serve(ctx context.Context, o options) error {
 	return err
 }
 
-// simulate enrolls n devices over the network and lets them live.
+// simulate enrolls n devices over the network and lets them live. Every other one that can is ours by Apple's word and comes by
+// itself; one more stays in its box.
 func (a *app) simulate(ctx context.Context, n int) error {
-	products := []string{"iPhone15,2", "iPad14,1", "Mac14,2", "AppleTV14,1", "RealityDevice14,1"}
+	a.apple.buy("STILLINBOX", models[0])
 	var group sync.WaitGroup
 	for i := range n {
-		d := mdmtest.NewDevice(mdmtest.Config{Name: fmt.Sprintf("Simulated %d", i+1), ProductName: products[i%len(products)],
-			RootCAs: a.pki.roots(), APNs: a.apns})
-		if err := d.Enroll(ctx, a.base+"/enroll.mobileconfig"); err != nil {
+		m := models[i%len(models)]
+		d := mdmtest.NewDevice(mdmtest.Config{Name: fmt.Sprintf("Simulated %d", i+1), ProductName: m.product, RootCAs: a.pki.roots(), APNs: a.apns,
+			BuiltIn: a.factory})
+		var err error
+		if m.web && i%2 == 1 {
+			err = a.setUp(ctx, d, m)
+		} else {
+			err = d.Enroll(ctx, a.base+"/enroll.mobileconfig")
+		}
+		if err != nil {
 			return fmt.Errorf("simulated device %d: %w", i+1, err)
 		}
 		fmt.Printf("enrolled  %s (%d of %d)\n", d.ID(), i+1, n)
@@ -64,6 +74,31 @@ func (a *app) simulate(ctx context.Context, n int) error {
 	}
 	group.Wait()
 	return nil
+}
+
+// setUp buys a device and, when it was assigned, has its user go through Setup Assistant.
+func (a *app) setUp(ctx context.Context, d *mdmtest.Device, m model) error {
+	a.apple.buy(d.SerialNumber(), m)
+	for {
+		r, _, err := a.fromApple(ctx, "", d.SerialNumber())
+		if err != nil {
+			return err
+		}
+		if r.Device.ProfileStatus == dep.ProfileAssigned {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	assignment, err := a.apple.activate(d.SerialNumber())
+	if err != nil {
+		return err
+	}
+	_, err = d.SetupAssistant(ctx, mdmtest.Assistant{Assignment: assignment, Fill: signIn(adePassword)})
+	return err
 }
 
 func randomToken() string {

@@ -23,19 +23,20 @@ func staticFiles() http.Handler {
 }
 
 // page writes an HTML page that may load nothing from elsewhere.
-func (a *app) page(w http.ResponseWriter, r *http.Request, name string, data any) {
+func (a *app) page(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(status)
 	if err := pages.ExecuteTemplate(w, name, data); err != nil {
 		a.log.LogAttrs(r.Context(), slog.LevelError, "page", slog.String("name", name), slog.Any("error", err))
 	}
 }
 
 func (a *app) enrollPage(w http.ResponseWriter, r *http.Request) {
-	a.page(w, r, "enroll.html", map[string]any{"Base": a.base, "OwnTrust": a.options.tlsCert == ""})
+	a.page(w, r, http.StatusOK, "enroll.html", map[string]any{"Base": a.base, "OwnTrust": a.options.tlsCert == ""})
 }
 
 func (a *app) internal(w http.ResponseWriter, r *http.Request, err error) {
