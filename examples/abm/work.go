@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -19,8 +20,11 @@ import (
 // parse reads the flags of a command, and that it has so many arguments; most < 0: any number.
 func (p *program) parse(flags *flag.FlagSet, args []string, least, most int) error {
 	flags.SetOutput(p.errout)
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
 		return err
+	case err != nil:
+		return misuse{err}
 	}
 	if n := flags.NArg(); n < least || most >= 0 && n > most {
 		return misuse{fmt.Errorf("%s has %d arguments", flags.Name(), n)}

@@ -191,7 +191,8 @@ func TestPagesAndProfiles(t *testing.T) {
 	assert.Equal(t, profile.TypeRootCertificate, parsed.Profile.Payloads[0].PayloadType())
 	res, body = get("/MDMServiceConfig")
 	assert.Equal(t, "application/json; charset=UTF8", res.Header.Get("Content-Type"))
-	assert.JSONEq(t, `{"trust_profile_url": "`+a.base+`/trust.mobileconfig"}`, string(body))
+	assert.JSONEq(t, `{"trust_profile_url": "`+a.base+`/trust.mobileconfig", "dep_enrollment_url": "`+a.base+`/ade",
+		"dep_anchor_certs_url": "`+a.base+`/anchors.json"}`, string(body))
 }
 
 func TestOverTheAir(t *testing.T) {

@@ -30,7 +30,7 @@ function signOut(message) {
 
 async function start() {
   if (!token) return signOut();
-  try { await loadDevices(); } catch { return; }
+  try { await loadDevices(); await loadApple(); } catch { return; }
   sessionStorage.setItem("token", token);
   $("login").hidden = true;
   $("console").hidden = false;
@@ -61,6 +61,28 @@ async function loadDevices() {
       element("span", { class: "small soft" }, [d.product, d.os, d.channel === "device" ? d.serial : d.channel].filter(Boolean).join(" · "))))));
   if (!selected && devices.length) await select(devices[0].id);
   else if (selected) showDetail();
+}
+
+// held says in words how firmly a device from Apple holds its management.
+function held(d) {
+  if (d.removable === "unknown") return d.note;
+  const words = (d.supervised === "yes" ? "supervised, " : "") + (d.removable === "no" ? "cannot be removed" : "can be removed");
+  return words + (d.confirmed ? ", as the device says" : ", as its profile says");
+}
+
+// loadApple shows the devices that Apple says are ours, if there is a server of ours at Apple.
+async function loadApple() {
+  if (!$("apple")) return;
+  const apple = await call("GET", "/api/apple");
+  $("appleCount").textContent = apple.devices.length ? `(${apple.devices.length})` : "";
+  $("appleToken").textContent = "The token is good until " + new Date(apple.tokenEnds).toLocaleDateString() + ".";
+  $("appleStopped").hidden = !apple.stopped;
+  $("appleStopped").textContent = apple.stopped || "";
+  $("apple").replaceChildren(...apple.devices.map((d) => element("li", {},
+    element("button", { class: "device", type: "button", disabled: d.state ? undefined : "", onclick: () => select(d.id) },
+      element("strong", {}, d.serial, element("span", { class: "badge " + d.profile }, "profile " + d.profile)),
+      element("span", { class: "small soft" }, [d.model, d.state || "not enrolled yet"].filter(Boolean).join(" · ")),
+      element("span", { class: "small soft held" }, held(d))))));
 }
 
 async function select(id) {
@@ -165,7 +187,7 @@ let refreshing = null;
 function refresh() { // many events at once are one look
   refreshing ??= new Promise((done) => setTimeout(done, 120)).then(async () => {
     refreshing = null;
-    try { await loadDevices(); await loadCommands(); await loadRuns(); } catch { /* shown elsewhere */ }
+    try { await loadDevices(); await loadApple(); await loadCommands(); await loadRuns(); } catch { /* shown elsewhere */ }
   });
   return refreshing;
 }
