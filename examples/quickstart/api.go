@@ -105,12 +105,15 @@ func (a *app) listDevices(ctx context.Context, _ *http.Request) (any, error) {
 			return nil, err
 		}
 		d := device{ID: e.ID, Channel: e.Channel.String(), State: e.State.String(), Generation: e.Generation, Name: e.Device.Name,
-			Product: e.Device.ProductName, OS: e.Device.OSVersion, Serial: e.Device.SerialNumber, Presence: e.Presence, Setup: e.AwaitingConfiguration}
+			Product: e.Device.ProductName, OS: e.Device.OSVersion, Serial: e.Device.SerialNumber, Presence: e.Presence}
 		last, err := a.stores.Push.LastPush(ctx, e.ID)
 		if err != nil {
 			return nil, err
 		}
 		d.Push = pushWords(last)
+		if d.Setup, err = a.waits(ctx, e); err != nil {
+			return nil, err
+		}
 		if e.ID.IsUser() {
 			d.Name = firstOf(e.UserLongName, e.UserShortName, e.ID.User)
 		}

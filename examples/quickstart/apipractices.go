@@ -36,6 +36,19 @@ func (a *app) listRuns(ctx context.Context, r *http.Request) (any, error) {
 	return runs, nil
 }
 
+// waits reports whether a device is held in Setup Assistant. What it said when it enrolled stands until it says otherwise, so it is
+// whether somebody still is about to let it go on that counts.
+func (a *app) waits(ctx context.Context, e *mdm.Enrollment) (bool, error) {
+	if !e.AwaitingConfiguration {
+		return false, nil
+	}
+	open := workflow.Query{Tenant: e.ID.Tenant, Workflow: practice.SetupWorkflow, Enrollment: e.ID, Status: []workflow.Status{workflow.Open}, Limit: 1}
+	for _, err := range a.stores.Runs.Runs(ctx, open) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
 // beginGate has a network wait for a passcode.
 func (a *app) beginGate(ctx context.Context, r *http.Request) (any, error) {
 	var req struct{ Device mdm.EnrollmentID }

@@ -3,11 +3,12 @@
 //
 //	go run ./examples/quickstart            # a server with a console and an enrollment page
 //	go run ./examples/quickstart -simulate 5  # the same, with five simulated devices on it
-//	go run ./examples/quickstart -demo        # a tour with three devices that checks itself
+//	go run ./examples/quickstart -demo        # a tour with four devices that checks itself
 //
 // Devices use -listen (HTTPS), operators -admin. The console's token is printed at start, or taken from the environment
 // variable APPLEMDM_API_TOKEN. For real devices see the README: they need -public-url and -push-cert. Whoever reaches
-// -listen can enroll; in a product of yours a login comes before the enrollment profile.
+// -listen can enroll; in a product of yours a login comes before the enrollment profile. Automated Device Enrollment is here with
+// simulated devices only; examples/abm and examples/ade are for real ones.
 package main
 
 import (
@@ -55,8 +56,8 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.pushCert, "push-cert", "", "PEM file with the MDM push certificate and its key; empty: no pushes")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "PEM file with the TLS chain; empty: a certificate of the quick start's own CA")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "PEM file with the key of -tls-cert")
-	flags.IntVar(&o.simulate, "simulate", 0, "number of simulated devices to enroll, with a simulated APNs")
-	flags.BoolVar(&o.demo, "demo", false, "run a tour with three devices in a directory of its own, check it, and exit")
+	flags.IntVar(&o.simulate, "simulate", 0, "number of simulated devices to enroll, with a simulated APNs and a simulated Apple Business Manager")
+	flags.BoolVar(&o.demo, "demo", false, "run a tour with four devices in a directory of its own, check it, and exit")
 	flags.BoolVar(&o.verbose, "v", false, "log every request")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -147,6 +147,20 @@ func enrollmentPage(t *testing.T, ctx context.Context, address, size string) {
 	shot(t, ctx, "enroll-"+size)
 }
 
+// fromApple looks at the devices that Apple says are ours: one came by itself, and one is in its box still.
+func fromApple(t *testing.T, ctx context.Context, size string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible("#apple .pushed"), chromedp.WaitVisible("#apple .assigned")))
+	text := eval[string](t, ctx, `document.querySelector("#apple").textContent`)
+	for _, part := range []string{"STILLINBOX", "not enrolled yet", "iPad mini · enrolled", "supervised, cannot be removed"} {
+		assert.Contains(t, text, part)
+	}
+	assert.Contains(t, eval[string](t, ctx, `document.querySelector("#appleToken").textContent`), "good until")
+	eval[bool](t, ctx, `(document.querySelector("#appleTitle").scrollIntoView(), true)`)
+	fits(t, ctx)
+	shot(t, ctx, "apple-"+size)
+}
+
 func consolePage(t *testing.T, ctx context.Context, address, size string) {
 	require.NoError(t, chromedp.Do(ctx,
 		chromedp.Navigate(address),
@@ -158,7 +172,10 @@ func consolePage(t *testing.T, ctx context.Context, address, size string) {
 		chromedp.WaitVisible("#events li"),
 	), "the console must show devices, take a command and show its result")
 	assert.Equal(t, "enrolled", eval[string](t, ctx, `document.querySelector("#devices .badge").textContent`))
-	assert.Contains(t, eval[string](t, ctx, `document.querySelector("#commands pre").textContent`), "OSVersion")
+	require.Eventually(t, func() bool { // a practice may have asked for something since
+		return eval[bool](t, ctx, `[...document.querySelectorAll("#commands pre")].some((e) => e.textContent.includes("OSVersion"))`)
+	}, 20*time.Second, 100*time.Millisecond)
+	fromApple(t, ctx, size)
 	fits(t, ctx)
 	shot(t, ctx, "console-"+size)
 

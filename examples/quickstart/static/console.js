@@ -219,7 +219,7 @@ function showEvent(e) {
   const d = devices.find((x) => x.id === e.enrollment);
   const what = [e.type, e.requestType, e.reason].filter(Boolean).join(" · ");
   $("events").prepend(element("li", {}, element("span", { class: "soft" }, new Date(e.at).toLocaleTimeString()),
-    element("span", {}, element("strong", {}, (d && d.name) || e.enrollment), " " + what)));
+    element("span", {}, element("strong", {}, (d && d.name) || e.enrollment || e.name), " " + what)));
   while ($("events").children.length > 100) $("events").lastChild.remove();
 }
 
