@@ -40,7 +40,11 @@ func (r rounds) run(ctx context.Context, do func(Key) error) error {
 			case err != nil:
 				r.failed(Key{}, err)
 			case server.Token.ConsumerKey != "" && !r.now().Before(waits[server.Key].until):
-				waits[server.Key] = r.after(waits[server.Key], server.Key, do(server.Key))
+				err := do(server.Key)
+				if ctx.Err() != nil {
+					return ctx.Err() // what ends with us did not fail
+				}
+				waits[server.Key] = r.after(waits[server.Key], server.Key, err)
 			}
 		}
 		select {

@@ -1,9 +1,11 @@
 package dep_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -366,4 +368,27 @@ func TestSyncBoundsWhatItKeepsOfADevice(t *testing.T) {
 	w.events()
 	w.sync()
 	assert.Empty(t, w.events(), "nothing is new about it")
+}
+
+// leaving is an Apple in whose call the process ends.
+type leaving struct {
+	*script
+	stop func()
+}
+
+func (l leaving) Account(ctx context.Context) (dep.Account, error) {
+	l.stop()
+	return dep.Account{}, ctx.Err()
+}
+
+func TestRunTellsOfNoFailureWhenItIsStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var log bytes.Buffer
+	w.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w.Connect = func(dep.Key) dep.Source { return leaving{w.apple, stop} }
+	require.ErrorIs(t, w.Run(ctx), context.Canceled)
+	assert.Empty(t, log.String())
 }
