@@ -14,6 +14,7 @@ import (
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 )
@@ -146,6 +147,16 @@ func TestConsoleShowsDevicesFromApple(t *testing.T) {
 
 	status, _ := a.call(t, http.MethodGet, "/api/apple", "wrong", nil)
 	assert.Equal(t, http.StatusUnauthorized, status)
+}
+
+// TestTokenForManagedAccounts: a device that asks is given what shows Apple that it is managed here.
+func TestTokenForManagedAccounts(t *testing.T) {
+	a, d := running(t)
+	source := a.mdm.Checkin().Tokens[dep.MAIDService]
+	require.Eventually(t, func() bool { // when the first sync has read our account
+		token, err := source.Token(t.Context(), id(d), nil)
+		return err == nil && strings.Count(string(token.Reveal()), ".") == 2
+	}, waitFor, tick)
 }
 
 // TestAnotherStandInForApple: the database outlives the stand-in, whose devices and token are gone with it.
