@@ -55,18 +55,8 @@ type Assigner struct {
 	Progress func(Report) // called after each batch; may be nil
 	Clock    func() time.Time
 	Logger   *slog.Logger // nil: nothing is logged
-}
 
-// Run assigns the devices of all servers, as they are due, until ctx ends, whose error it returns.
-func (a *Assigner) Run(ctx context.Context) error {
-	return rounds{store: a.Store, servers: a.Servers, every: or(a.Every, DefaultAssignEvery), now: a.now, failed: func(key Key, err error) {
-		if a.Logger != nil {
-			a.Logger.LogAttrs(ctx, slog.LevelError, "devices cannot be assigned", slog.String("server", key.String()), slog.Any("error", err))
-		}
-	}}.run(ctx, func(key Key) error {
-		_, err := a.Assign(ctx, key)
-		return err
-	})
+	calls calls
 }
 
 // Report counts what became of devices.

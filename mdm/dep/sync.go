@@ -37,8 +37,8 @@ type Source interface {
 	DeviceDetails(ctx context.Context, serials []string) (map[string]Device, error)
 }
 
-// Syncer keeps in a Store what Apple tells of the devices of servers. Set it up before it is used; its methods are safe for
-// concurrent use, in any number of processes.
+// Syncer keeps in a Store what Apple tells of the devices of servers. Set it up before it is used, and do not copy it then; its
+// methods are safe for concurrent use, in any number of processes.
 //
 // First all devices are fetched, then changes are asked for, as Apple's cursors allow. A page is kept in one transaction:
 // the devices, an event for each that changed, and the cursor after it. So nothing is lost, whenever the process ends, and a
@@ -64,6 +64,8 @@ type Syncer struct {
 	Progress func(Progress) // called after each page, from the goroutine of the sync; may be nil
 	Clock    func() time.Time
 	Logger   *slog.Logger // nil: nothing is logged
+
+	calls calls
 }
 
 // Told is a device of a page.
@@ -147,20 +149,6 @@ func (s *Syncer) Full(ctx context.Context, key Key) error {
 func (s *Sync) restart(now time.Time) {
 	s.Phase, s.Cursor, s.Swept, s.Fetched, s.FetchBegunAt = PhaseFetch, "", "", 0, now
 	s.Round++
-}
-
-// Run syncs all servers, each when it is due, until ctx ends, whose error it returns. What fails is tried again, a little
-// later each time.
-func (s *Syncer) Run(ctx context.Context) error {
-	return rounds{store: s.Store, servers: s.Servers, every: or(s.Every, DefaultSyncEvery), now: s.now, failed: func(key Key, err error) {
-		s.log(ctx, slog.LevelError, "devices cannot be synced", key, slog.Any("error", err))
-	}}.run(ctx, func(key Key) error {
-		_, err := s.Sync(ctx, key)
-		if errors.Is(err, ErrHeld) {
-			return nil // whoever has it does it
-		}
-		return err
-	})
 }
 
 // turn is one sync of one server.

@@ -171,7 +171,7 @@ func TestSyncIsOneProcesssAtATime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c"}}
-	other := w.Syncer
+	other := &dep.Syncer{Store: w.Store, Connect: w.Connect, Clock: w.Clock}
 	w.Handle = func(context.Context, dep.Key, []dep.Told) error {
 		_, err := other.Sync(t.Context(), key)
 		require.ErrorIs(t, err, dep.ErrHeld)
@@ -182,7 +182,7 @@ func TestSyncIsOneProcesssAtATime(t *testing.T) {
 	// The lease of one that is too slow ends; the other takes over, and what the slow one brings late is not kept.
 	w = newWorld(t)
 	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c"}}
-	other = w.Syncer
+	other = &dep.Syncer{Store: w.Store, Connect: w.Connect, Clock: w.Clock}
 	w.Handle = func(context.Context, dep.Key, []dep.Told) error {
 		w.now = w.now.Add(dep.DefaultLease)
 		_, err := other.Sync(t.Context(), key)
@@ -200,7 +200,7 @@ func TestSyncHoldsItsLeaseOverALongStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.Clock, w.apple.fetch[""] = nil, answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c"}}
-		other := w.Syncer
+		other := &dep.Syncer{Store: w.Store, Connect: w.Connect}
 		w.Handle = func(ctx context.Context, _ dep.Key, _ []dep.Told) error {
 			time.Sleep(10 * dep.DefaultLease)
 			_, err := other.Sync(ctx, key)
