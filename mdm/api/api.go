@@ -4,8 +4,8 @@
 //	http.Handle("/v1/", h)
 //
 // It lists enrollments and their commands, queues commands (as raw property lists or as JSON, for one device or for all),
-// cancels them, wakes devices, keeps push certificates, lists what expires, and shows how workflows stand. GET /v1/openapi.json
-// describes it all, without a token.
+// cancels them, wakes devices, keeps push certificates, lists what expires, shows how workflows stand, and keeps the servers of
+// Apple Business Manager and their devices. GET /v1/openapi.json describes it all, without a token.
 //
 // Lists are paged by key: an answer with more behind it has a next, which is the after of the next request. What goes
 // wrong is answered as {"error": {"code", "message"}}; a fault of the server's own says no more than that it is one, and is
@@ -21,11 +21,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/storage"
 )
@@ -53,6 +57,12 @@ type Config struct {
 	// state.
 	Workflows *workflow.Engine
 	MayBegin  []string
+
+	// Syncer and Assigner are those whose Run goes on, here or in another process, for the servers of Stores.DEP at Apple: the API
+	// makes those of this process act at once, and has the Assigner define profiles. Without a Syncer no sync can be asked for, without
+	// an Assigner no profile defined; which profile devices ought to have can be said all the same.
+	Syncer   *dep.Syncer
+	Assigner *dep.Assigner
 
 	Logger *slog.Logger // failures of the server's own; nil: nothing is logged
 }
@@ -83,6 +93,12 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	if len(cfg.MayBegin) > 0 && (cfg.Workflows == nil || cfg.Stores.Runs == nil) {
 		return nil, errors.New("api: Config.MayBegin needs Workflows and Stores.Runs")
+	}
+	if cfg.Stores.DEP == nil && (cfg.Syncer != nil || cfg.Assigner != nil) {
+		return nil, errors.New("api: Config.Syncer and Assigner need Stores.DEP")
+	}
+	if cfg.Syncer != nil && (cfg.Syncer.Store == nil || cfg.Syncer.Connect == nil) || cfg.Assigner != nil && (cfg.Assigner.Store == nil || cfg.Assigner.Connect == nil) {
+		return nil, errors.New("api: Config.Syncer and Assigner must be set up")
 	}
 	for _, t := range cfg.Tokens {
 		if len(t.Reveal()) < MinToken {
@@ -141,6 +157,18 @@ func (a *api) table() map[string]func(*call) (any, error) {
 	optional(engine, "POST /v1/runs/{id}/resume", a.resumeRun)
 	optional(s.PushCertificates != nil, "GET /v1/push-certificates", a.pushCertificates)
 	optional(s.PushCertificates != nil, "PUT /v1/push-certificates", a.savePushCertificate)
+	abm := "/v1/abm/servers/{name}"
+	optional(s.DEP != nil, "GET /v1/abm/servers", a.abmServers)
+	optional(s.DEP != nil, "GET "+abm, a.abmServer)
+	optional(s.DEP != nil, "PUT "+abm, a.enlist)
+	optional(s.DEP != nil, "PUT "+abm+"/token", a.importToken)
+	optional(s.DEP != nil, "PUT "+abm+"/profile", a.setProfile)
+	optional(s.DEP != nil, "GET "+abm+"/profiles", a.abmProfiles)
+	optional(s.DEP != nil && a.cfg.Assigner != nil, "POST "+abm+"/profiles", a.define)
+	optional(s.DEP != nil && a.cfg.Syncer != nil, "POST "+abm+"/sync", a.sync)
+	optional(s.DEP != nil, "GET "+abm+"/devices", a.abmDevices)
+	optional(s.DEP != nil, "PUT "+abm+"/devices/profile", a.want)
+	optional(s.DEP != nil, "GET /v1/abm/devices/{serial}", a.abmDevice)
 	return table
 }
 
@@ -160,7 +188,7 @@ func (a *api) serve(f func(*call) (any, error)) http.Handler {
 		tenant, err := a.authorize(r)
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			write(w, http.StatusUnauthorized, failure("unauthorized", "the token is missing or wrong"))
+			write(w, http.StatusUnauthorized, failure("unauthorized", "the token is missing or wrong", ""))
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -196,8 +224,13 @@ func write(w http.ResponseWriter, status int, answer any) {
 	_ = json.NewEncoder(w).Encode(answer) // who has gone does not need it
 }
 
-func failure(code, message string) any {
-	return map[string]any{"error": map[string]string{"code": code, "message": message}}
+// failure is the body of a refusal. word may be empty.
+func failure(code, message, word string) any {
+	said := map[string]string{"code": code, "message": message}
+	if word != "" {
+		said["word"] = word
+	}
+	return map[string]any{"error": said}
 }
 
 // statuses is what codes are answered with. Unmanaged and UserDeclined are for devices only.
@@ -206,36 +239,56 @@ var statuses = map[mdm.Code]int{
 	mdm.NotFound: http.StatusNotFound, mdm.Unavailable: http.StatusServiceUnavailable,
 }
 
+// leastWait is how long who is answered 503 is to wait.
+const leastWait = 5 * time.Second
+
 // fail answers an error, or ends an answer that has begun with it.
 func (a *api) fail(c *call, err error) {
-	var large *http.MaxBytesError
-	code, message := mdm.CodeOf(err), err.Error()
-	if e, ok := errors.AsType[*mdm.Error](err); ok && e.Err != nil {
-		message = e.Err.Error()
+	if r, ok := refusalOf(err); ok {
+		if r.status >= http.StatusInternalServerError {
+			a.log(c, slog.LevelWarn, "Apple refused it", err)
+		}
+		a.answer(c, r)
+		return
 	}
+	var large *http.MaxBytesError
+	r := refusal{message: cause(err)}
+	code := mdm.CodeOf(err)
 	if errors.As(err, &large) {
-		code, message = mdm.TooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit)
+		code, r.message = mdm.TooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit)
 	}
 	status, ours := statuses[code]
 	if !ours || code == mdm.Unavailable {
-		if a.cfg.Logger != nil {
-			a.cfg.Logger.LogAttrs(c.Context(), slog.LevelError, "the request failed", slog.String("method", c.Method),
-				slog.String("path", c.URL.Path), slog.Any("error", err))
-		}
-		message = "the server could not do it; its log says why"
+		a.log(c, slog.LevelError, "the request failed", err)
+		r.message = "the server could not do it; its log says why"
 	}
 	if !ours {
 		status, code = http.StatusInternalServerError, mdm.Internal
 	}
 	if code == mdm.Unavailable {
-		c.w.Header().Set("Retry-After", "5")
+		r.wait = leastWait
 	}
-	answer := failure(code.String(), message)
+	r.status, r.code = status, code.String()
+	a.answer(c, r)
+}
+
+// answer answers with a refusal.
+func (a *api) answer(c *call, r refusal) {
+	if r.wait > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(r.wait.Seconds()))))
+	}
+	answer := failure(r.code, r.message, r.word)
 	if c.begun {
 		_ = json.NewEncoder(c.w).Encode(answer)
 		return
 	}
-	write(c.w, status, answer)
+	write(c.w, r.status, answer)
+}
+
+func (a *api) log(c *call, level slog.Level, msg string, err error) {
+	if a.cfg.Logger != nil {
+		a.cfg.Logger.LogAttrs(c.Context(), level, msg, slog.String("method", c.Method), slog.String("path", c.URL.Path), slog.Any("error", err))
+	}
 }
 
 func malformed(format string, args ...any) error {

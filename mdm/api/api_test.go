@@ -19,6 +19,7 @@ import (
 	"github.com/gomdm/applemdm/checkin"
 	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/expiry"
 	"github.com/gomdm/applemdm/mdm/workflow"
 	"github.com/gomdm/applemdm/storage"
@@ -307,7 +308,7 @@ func TestDescription(t *testing.T) {
 	k := newKit(t)
 	stores := k.stores
 	stores.FanOuts = fanOuts{}
-	a := &api{cfg: Config{Stores: stores, Expiry: &expiry.Calendar{}, Workflows: &workflow.Engine{}, End: func(context.Context, mdm.EnrollmentID, mdm.Generation, string) error { return nil }}}
+	a := &api{cfg: Config{Stores: stores, Expiry: &expiry.Calendar{}, Workflows: &workflow.Engine{}, Syncer: &dep.Syncer{}, Assigner: &dep.Assigner{}, End: func(context.Context, mdm.EnrollmentID, mdm.Generation, string) error { return nil }}}
 	for pattern := range a.table() {
 		served = append(served, pattern)
 	}

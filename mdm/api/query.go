@@ -1,6 +1,11 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +19,9 @@ const (
 	defaultPage = 100
 	maxPage     = 1000
 )
+
+// maxObject is the size of the largest body that is an object of ours, in bytes: a thousand serial numbers have some 20 KB.
+const maxObject = 128 << 10
 
 // one checks that a request has no parameters but these, so that a misspelled one is no silent surprise, and each once.
 func (c *call) one(names ...string) error {
@@ -56,6 +64,35 @@ func (c *call) limit() (int, error) {
 		return 0, malformed("limit is not a number from 1 to %d", maxPage)
 	}
 	return n, nil
+}
+
+// read reads the body, at most so many bytes of it.
+func (c *call) read(most int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, most))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return nil, malformed("there is no body")
+	}
+	return body, nil
+}
+
+// object reads the body, a JSON object that has no keys but those of v.
+func (c *call) object(v any) error {
+	body, err := c.read(maxObject)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return malformed("the body is not the JSON that is described: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return malformed("there is something behind the JSON")
+	}
+	return nil
 }
 
 func (c *call) number(name string) (int64, error) {
