@@ -180,7 +180,8 @@ func (a *api) enlist(c *call) (any, error) {
 	if err := c.one(); err != nil {
 		return nil, err
 	}
-	v, err := dep.Enlist(c.Context(), a.cfg.Stores.DEP, c.server(), time.Now())
+	now := time.Now().UTC().Truncate(time.Microsecond) // as it is kept
+	v, err := dep.Enlist(c.Context(), a.cfg.Stores.DEP, c.server(), now)
 	return a.answeredServer(c, v, err)
 }
 

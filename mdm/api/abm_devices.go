@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -265,8 +267,12 @@ func (a *api) define(c *call) (any, error) {
 	if v.Token.ConsumerKey == "" {
 		return nil, v.Token.Check(time.Now())
 	}
-	uuid, err := a.cfg.Assigner.Define(c.Context(), v.Key, p)
-	if err != nil {
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})                // it takes as long as Apple takes
+	uuid, err := a.cfg.Assigner.Define(context.WithoutCancel(c.Context()), v.Key, p) // what is defined is remembered, too
+	switch {
+	case err != nil && uuid != "":
+		return nil, mdm.Errorf(mdm.CodeOf(err), "api", "the profile %s is defined at Apple, but not remembered here: %w", uuid, err)
+	case err != nil:
 		return nil, err
 	}
 	return abmProfile{uuid, uuid == v.Profile, p}, nil
