@@ -48,8 +48,34 @@ func (a *assistant) do(client *http.Client, req *http.Request) (*reply, error) {
 	return &reply{status: res.StatusCode, header: res.Header, body: body, url: res.Request.URL}, nil
 }
 
-// client returns a client that takes only the anchors of the assignment for the host of first, if it has some, and what the
-// device trusts besides for others.
+// pinned is TLS as a device has it: for the host that it was assigned to it takes only the anchors of the assignment, if it has some,
+// and for others what it trusts besides, too. It never leaves TLS.
+type pinned struct {
+	host           string
+	anchored, open *http.Transport
+}
+
+// RoundTrip sends a request.
+func (p *pinned) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch {
+	case req.URL.Scheme != "https":
+		return nil, fmt.Errorf("%s is no https URL", req.URL.Redacted())
+	case hostOf(req.URL) == p.host:
+		return p.anchored.RoundTrip(req)
+	}
+	return p.open.RoundTrip(req)
+}
+
+// CloseIdleConnections is for http.Client.
+func (p *pinned) CloseIdleConnections() {
+	p.anchored.CloseIdleConnections()
+	p.open.CloseIdleConnections()
+}
+
+// hostOf returns the host of a URL in the one spelling that hosts are compared in.
+func hostOf(u *url.URL) string { return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".") }
+
+// client returns a client for a URL of the assignment.
 func (a *assistant) client(first string) (*http.Client, error) {
 	u, err := url.Parse(first)
 	if err != nil || u.Scheme != "https" {
@@ -63,19 +89,10 @@ func (a *assistant) client(first string) (*http.Client, error) {
 			all.AddCert(cert)
 		}
 	}
-	pinned := u.Hostname()
-	config := &tls.Config{RootCAs: all, MinVersion: tls.VersionTLS12, VerifyConnection: func(c tls.ConnectionState) error {
-		if c.ServerName != pinned && c.ServerName != "" {
-			return nil
-		}
-		intermediates := x509.NewCertPool()
-		for _, cert := range c.PeerCertificates[1:] {
-			intermediates.AddCert(cert)
-		}
-		_, err := c.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: anchors, Intermediates: intermediates, DNSName: pinned})
-		return err
-	}}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}, nil
+	transport := func(roots *x509.CertPool) *http.Transport {
+		return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+	}
+	return &http.Client{Transport: &pinned{host: hostOf(u), anchored: transport(anchors), open: transport(all)}}, nil
 }
 
 // post sends the message to the assigned URL, with the login that the user gave.

@@ -24,27 +24,35 @@ import (
 	"github.com/gomdm/applemdm/profile"
 )
 
-// front is a server with two names, 127.0.0.1 and localhost, before the MDM server of a world.
+// front is a server with two names, an address of this computer and localhost, before the MDM server of a world.
 type front struct {
 	*httptest.Server
 	mux  *http.ServeMux
 	cert *x509.Certificate
+	ip   net.IP
 }
 
-func (f *front) local() string { return strings.Replace(f.URL, "127.0.0.1", "localhost", 1) }
+func (f *front) local() string { return strings.Replace(f.URL, f.ip.String(), "localhost", 1) }
 
-func (w *world) front() *front {
+func (w *world) front() *front { return w.frontAt(net.IPv4(127, 0, 0, 1)) }
+
+func (w *world) frontAt(ip net.IP) *front {
 	w.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(w.t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "front"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true}
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{ip}, DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(w.t, err)
-	f := &front{mux: http.NewServeMux()}
+	f := &front{mux: http.NewServeMux(), ip: ip}
 	f.cert, err = x509.ParseCertificate(der)
 	require.NoError(w.t, err)
 	f.Server = httptest.NewUnstartedServer(f.mux)
+	require.NoError(w.t, f.Listener.Close())
+	f.Listener, err = (&net.ListenConfig{}).Listen(w.t.Context(), "tcp", net.JoinHostPort(ip.String(), "0"))
+	if err != nil {
+		w.t.Skipf("this computer has no address %s: %v", ip, err)
+	}
 	f.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	f.StartTLS()
 	w.t.Cleanup(f.Close)
@@ -133,6 +141,50 @@ func TestSetupAssistantPins(t *testing.T) {
 		}
 		assert.Equal(t, tt.ok, d.Managed(), name)
 	}
+}
+
+// A web view goes on to hosts that the system trusts, whatever they are called; only the first is pinned. It never leaves TLS.
+func TestSetupAssistantLeaves(t *testing.T) {
+	w := newWorld(t, nil)
+	f, other := w.front(), w.front()
+	w.roots.AddCert(other.cert) // trusted by the system, as an identity provider is
+	plain := httptest.NewServer(f.mux)
+	t.Cleanup(plain.Close)
+	to := ""
+	f.mux.HandleFunc("/leave", func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, to, http.StatusFound) })
+	back := "https://127.0.0.1:0"
+	other.mux.HandleFunc("/back", func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, back, http.StatusFound) })
+	for name, tt := range map[string]struct {
+		first, to, back string
+		want            string // empty: it is enrolled
+	}{
+		"from a name to an address": {f.local(), other.URL + "/back", f.local() + "/profile", ""},
+		"from an address to a name": {f.URL, other.local() + "/back", f.URL + "/profile", ""},
+		"to the first in capitals":  {f.local(), strings.Replace(other.local(), "localhost", "LOCALHOST", 1) + "/back", f.local() + "/profile", "unknown authority"},
+		"to no TLS":                 {f.URL, plain.URL + "/profile", "", "no https"},
+	} {
+		d := w.device(mdmtest.Config{})
+		to, back = tt.to, tt.back
+		_, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: mdmtest.Assignment{WebURL: tt.first + "/leave", AnchorCerts: []*x509.Certificate{f.cert}}})
+		if tt.want == "" {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorContains(t, err, tt.want, name)
+		}
+		assert.Equal(t, tt.want == "", d.Managed(), name)
+	}
+}
+
+// Addresses have no labels to share.
+func TestSetupAssistantAddresses(t *testing.T) {
+	w := newWorld(t, nil)
+	f, other := w.front(), w.frontAt(net.IPv4(127, 9, 0, 1))
+	f.mux.HandleFunc("/leave", func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, other.URL+"/profile", http.StatusFound)
+	})
+	d := w.device(mdmtest.Config{})
+	_, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: mdmtest.Assignment{WebURL: f.URL + "/leave", AnchorCerts: []*x509.Certificate{f.cert, other.cert}}})
+	require.ErrorContains(t, err, "not in the domain")
 }
 
 // The header with what a device says is on the first request only; cookies and forms are a browser's.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -112,14 +113,18 @@ func (a *assistant) sameDomain(from *url.URL) error {
 	if err != nil {
 		return fmt.Errorf("mdmtest: %w", err)
 	}
-	if lastLabels(first.Hostname()) != lastLabels(from.Hostname()) {
+	if lastLabels(hostOf(first)) != lastLabels(hostOf(from)) {
 		return fmt.Errorf("mdmtest: the profile comes from %s, which is not in the domain of %s", from.Hostname(), first.Hostname())
 	}
 	return nil
 }
 
+// lastLabels returns the part of a host that counts: an address is one whole.
 func lastLabels(host string) string {
-	labels := strings.Split(strings.ToLower(host), ".")
+	if net.ParseIP(host) != nil {
+		return host
+	}
+	labels := strings.Split(host, ".")
 	return strings.Join(labels[max(0, len(labels)-2):], ".")
 }
 
