@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +16,6 @@ import (
 	"github.com/gomdm/applemdm/internal/cms"
 	"github.com/gomdm/applemdm/internal/plistx"
 	"github.com/gomdm/applemdm/mdm/enroll"
-	"github.com/gomdm/applemdm/mdm/schema"
 	"github.com/gomdm/applemdm/mdm/setup"
 	"github.com/gomdm/applemdm/profile"
 )
@@ -245,65 +243,6 @@ func (d *Device) signed(keys map[string]any, by tls.Certificate, o cms.SignOptio
 		return nil, fmt.Errorf("mdmtest: sign: %w", err)
 	}
 	return body, nil
-}
-
-// comply does what a 403 asks for, if the device can.
-func (a *assistant) comply(answer *reply) error {
-	refused := answer.refusal()
-	var what struct {
-		Code, Message string
-		Details       json.RawMessage
-	}
-	if answer.mediaType() != "application/json" || json.Unmarshal(answer.body, &what) != nil {
-		return refused
-	}
-	refused.Code, refused.Message = what.Code, what.Message
-	if a.says == nil {
-		a.says = map[string]any{}
-	}
-	switch {
-	case what.Code == enroll.ErrorSoftwareUpdateRequiredCode && a.CanUpdate:
-		return a.update(what.Details)
-	case what.Code == enroll.ErrorPSSORequiredCode && a.CanPSSO:
-		var details enroll.ErrorPSSORequiredDetails
-		if _, err := schema.DecodePlainJSON(what.Details, &details); err != nil {
-			return fmt.Errorf("mdmtest: %w", err)
-		}
-		if a.PSSO != nil {
-			if err := a.PSSO(details); err != nil {
-				return err
-			}
-		}
-		a.report.PSSO = true
-		return nil
-	case what.Code == enroll.ErrorWatchPairingTokenMissingCode && a.PairingToken != nil:
-		var details enroll.ErrorWatchPairingTokenMissingDetails
-		if _, err := schema.DecodePlainJSON(what.Details, &details); err != nil {
-			return fmt.Errorf("mdmtest: %w", err)
-		}
-		token, err := a.PairingToken(details.SecurityToken)
-		a.says["PAIRING_TOKEN"] = token
-		return err
-	}
-	return refused
-}
-
-func (a *assistant) update(details json.RawMessage) error {
-	var to enroll.ErrorSoftwareUpdateRequiredDetails
-	if _, err := schema.DecodePlainJSON(details, &to); err != nil {
-		return fmt.Errorf("mdmtest: %w", err)
-	}
-	if a.Update != nil {
-		if err := a.Update(to); err != nil {
-			return err
-		}
-	}
-	a.d.SetOSVersion(to.OSVersion)
-	if to.BuildVersion != nil {
-		a.says["VERSION"] = *to.BuildVersion
-	}
-	a.report.Updates = append(a.report.Updates, to.OSVersion)
-	return nil
 }
 
 func (r *reply) isProfile() error {

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
 	"github.com/gomdm/applemdm/profile"
 )
@@ -172,6 +173,47 @@ func TestSetupAssistantLeaves(t *testing.T) {
 			require.ErrorContains(t, err, tt.want, name)
 		}
 		assert.Equal(t, tt.want == "", d.Managed(), name)
+	}
+}
+
+// A 403 is what its Content-Type says, with Apple's keys as Apple writes them and all that it needs, or it is nothing.
+func TestSetupAssistantDemands(t *testing.T) {
+	const asks = `{"code":"com.apple.softwareupdate.required","details":{"OSVersion":"18.3"}}`
+	const plist = `<plist version="1.0"><dict><key>code</key><string>com.apple.softwareupdate.required</string>
+		<key>details</key><dict><key>OSVersion</key><string>18.3</string></dict></dict></plist>`
+	w := newWorld(t, nil)
+	for name, tt := range map[string]struct{ kind, body, want string }{
+		"JSON":                      {"application/json; charset=utf-8", asks, ""},
+		"a property list":           {"application/xml", plist, ""},
+		"JSON that says it is XML":  {"application/xml", asks, "ends: 403"},
+		"XML that says it is JSON":  {"application/json", plist, "ends: 403"},
+		"another type":              {"text/plain", asks, "ends: 403"},
+		"keys in capitals":          {"application/json", strings.ReplaceAll(asks, "code", "Code"), "ends: 403"},
+		"details in capitals":       {"application/json", strings.ReplaceAll(asks, "details", "Details"), "details"},
+		"no version":                {"application/json", strings.ReplaceAll(asks, `"OSVersion":"18.3"`, ""), "OSVersion"},
+		"a version that is no text": {"application/json", strings.ReplaceAll(asks, `"18.3"`, "18.3"), "OSVersion"},
+	} {
+		f := w.front()
+		updated := false
+		f.mux.HandleFunc("/enroll", func(rw http.ResponseWriter, r *http.Request) {
+			if updated {
+				http.Redirect(rw, r, "/profile", http.StatusSeeOther)
+				return
+			}
+			rw.Header().Set("Content-Type", tt.kind)
+			rw.WriteHeader(http.StatusForbidden)
+			_, _ = rw.Write([]byte(tt.body))
+		})
+		d := w.device(mdmtest.Config{})
+		report, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: mdmtest.Assignment{URL: f.URL + "/enroll", AnchorCerts: []*x509.Certificate{f.cert}},
+			CanUpdate: true, Update: func(to enroll.ErrorSoftwareUpdateRequiredDetails) error { updated = true; return nil }})
+		if tt.want == "" {
+			require.NoError(t, err, name)
+			assert.Equal(t, []string{"18.3"}, report.Updates, name)
+			continue
+		}
+		require.ErrorContains(t, err, tt.want, name)
+		assert.False(t, updated, name)
 	}
 }
 
