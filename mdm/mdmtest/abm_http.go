@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -250,12 +251,19 @@ func (a *ABM) headers(c *abmCall) (abmReply, bool) {
 	return abmReply{}, true
 }
 
-// decode reads the body, an object of JSON and nothing after it.
+// decode reads the body, an object of JSON and nothing after it. Apple's keys have small letters: package json, which does not care,
+// sees no others.
 func (c *abmCall) decode(into any) (abmReply, bool) {
-	d := json.NewDecoder(bytes.NewReader(c.body))
-	err := d.Decode(into)
-	if err == nil && (d.More() || bytes.TrimLeft(c.body, " \t\r\n")[0] != '{') {
-		err = errors.New("no single object")
+	var keys map[string]json.RawMessage
+	err := json.Unmarshal(c.body, &keys)
+	if err == nil && keys == nil {
+		err = errors.New("no object")
+	}
+	if err == nil {
+		maps.DeleteFunc(keys, func(key string, _ json.RawMessage) bool { return strings.ToLower(key) != key })
+		if c.body, err = json.Marshal(keys); err == nil {
+			err = json.Unmarshal(c.body, into)
+		}
 	}
 	if err != nil {
 		return refuseABM(http.StatusBadRequest, "MALFORMED_REQUEST_BODY", "%v", err), false

@@ -218,6 +218,10 @@ func TestABMLooksAtHeaders(t *testing.T) {
 		{"POST", "/devices", object{"devices": []string{"x"}}, http.Header{"Content-Type": {"text/plain"}}, 415, "UNSUPPORTED_MEDIA_TYPE"},
 		{"POST", "/devices", []byte(`{"devices":["x"]`), nil, 400, "MALFORMED_REQUEST_BODY"},
 		{"POST", "/devices", []byte(`{"devices":["x"]}{}`), nil, 400, "MALFORMED_REQUEST_BODY"},
+		{"POST", "/devices", []byte(`{"devices":["x"]}}`), nil, 400, "MALFORMED_REQUEST_BODY"},
+		{"POST", "/devices", []byte(`{"devices":["x"]}]`), nil, 400, "MALFORMED_REQUEST_BODY"},
+		{"POST", "/devices", []byte(`{"Devices":["x"]}`), nil, 400, "DEVICE_ID_REQUIRED"},
+		{"POST", "/devices/sync", []byte(`{"CURSOR":"x"}`), nil, 400, "CURSOR_REQUIRED"},
 		{"POST", "/devices", []byte(`null`), nil, 400, "MALFORMED_REQUEST_BODY"},
 		{"POST", "/devices", bytes.Repeat([]byte{' '}, 5<<20), nil, 413, "MALFORMED_REQUEST_BODY"},
 		{"POST", "/server/devices", nil, nil, 400, "MALFORMED_REQUEST_BODY"},
@@ -228,6 +232,7 @@ func TestABMLooksAtHeaders(t *testing.T) {
 		assert.Equal(t, tt.status, status, tt.code)
 		assert.Len(t, abm.Violations(), before+1, "%s is a violation", tt.code)
 	}
+	c.call("POST", "/profile", []byte(`{"profile_name":"x","url":"https://x","Devices":5}`), nil) // a key that nobody knows
 	before := len(abm.Violations())
 	status, _, _ := c.ask("GET", "/account", nil, http.Header{"User-Agent": {"Go-http-client/1.1"}})
 	require.Equal(t, 200, status)
