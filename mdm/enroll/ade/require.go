@@ -18,7 +18,8 @@ import (
 type Requirement struct {
 	// Update is the system that the device must have at least. It is asked of one with MDM_CAN_REQUEST_SOFTWARE_UPDATE that
 	// tells an older OS_VERSION or, if Update has a BuildVersion, the same one and an older build. It comes again when it
-	// has updated itself. One with a RequireBetaProgram is not asked of systems that do not know that key.
+	// has updated itself. One with a RequireBetaProgram is not asked of systems that do not know that key. What is no version as
+	// "18.3.1", or no build as "22D72", would let everybody through, so it is an Internal error.
 	Update *enroll.ErrorSoftwareUpdateRequiredDetails
 	// PSSO is the Platform SSO that a Mac must set up first. It is asked of one with MDM_CAN_REQUEST_PSSO_CONFIG. Leave it
 	// out for a Mac that has done so: what it says of itself may be the same as before.
@@ -64,6 +65,11 @@ func (s *Service) demand(r *request, info *enroll.MachineInfo) error {
 	if doc == nil {
 		return nil
 	}
+	if update, ok := doc.(*enroll.ErrorSoftwareUpdateRequired); ok {
+		if err := isComparable(&update.Details); err != nil {
+			return err
+		}
+	}
 	findings := enroll.Validate(doc, target)
 	if err := findings.Of(schema.ShapeRules).Err(); err != nil {
 		return mdm.Errorf(mdm.Internal, "ade.Require", "%w", err)
@@ -81,10 +87,21 @@ func (s *Service) demand(r *request, info *enroll.MachineInfo) error {
 	return nil
 }
 
+// isComparable checks that there is something to compare the system of a device with.
+func isComparable(details *enroll.ErrorSoftwareUpdateRequiredDetails) error {
+	if !isVersion(details.OSVersion) {
+		return mdm.Errorf(mdm.Internal, "ade.Require", "%q is no OSVersion", details.OSVersion)
+	}
+	if _, ok := parseBuild(schema.Or(details.BuildVersion, "")); details.BuildVersion != nil && !ok {
+		return mdm.Errorf(mdm.Internal, "ade.Require", "%q is no BuildVersion", *details.BuildVersion)
+	}
+	return nil
+}
+
 // older reports whether a device has an older system than details ask for. One that does not say which it has would be asked
 // again and again.
 func older(info *enroll.MachineInfo, details *enroll.ErrorSoftwareUpdateRequiredDetails) bool {
-	if info.OSVersion == "" || details.OSVersion == "" {
+	if info.OSVersion == "" || isComparable(details) != nil {
 		return info.OSVersion != "" // of the vendor's mistake he hears
 	}
 	if n := schema.CompareVersions(info.OSVersion, details.OSVersion); n != 0 {
@@ -99,6 +116,22 @@ func older(info *enroll.MachineInfo, details *enroll.ErrorSoftwareUpdateRequired
 	return ok && known && slices.Compare(build[:], wanted[:]) < 0
 }
 
+// isVersion reports whether s is numbers with dots between.
+func isVersion(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		if !isNumber(part) {
+			return false
+		}
+	}
+	return true
+}
+
+// isNumber reports whether s is a number that can be compared.
+func isNumber(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 31)
+	return err == nil
+}
+
 // parseBuild reads a build as "22C152" or "22C5125e": a number, a letter, a number.
 func parseBuild(s string) (parts [3]int, ok bool) {
 	letter := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
@@ -106,9 +139,9 @@ func parseBuild(s string) (parts [3]int, ok bool) {
 		return parts, false
 	}
 	number := strings.TrimRightFunc(s[letter+1:], func(r rune) bool { return r >= 'a' && r <= 'z' })
-	major, err := strconv.Atoi(s[:letter])
-	minor, err2 := strconv.Atoi(number)
-	return [3]int{major, int(s[letter]), minor}, err == nil && err2 == nil
+	major, err := strconv.ParseUint(s[:letter], 10, 31)
+	minor, err2 := strconv.ParseUint(number, 10, 31)
+	return [3]int{int(major), int(s[letter]), int(minor)}, err == nil && err2 == nil
 }
 
 func optional(s string) *string {

@@ -61,6 +61,16 @@ func TestRequireUpdate(t *testing.T) {
 		"a beta that it does not know":   {beta, map[string]any{canUpdate: true, "OS_VERSION": "17.4"}, 200},
 		"not on an Apple TV":             {update("18.3", ""), map[string]any{canUpdate: true, "PRODUCT": "AppleTV14,1"}, 200},
 		"no version":                     {update("", ""), map[string]any{canUpdate: true}, 500},
+		"no version of Apple's":          {update("v18.3", ""), map[string]any{canUpdate: true}, 500},
+		"a version in words":             {update("latest", ""), map[string]any{canUpdate: true}, 500},
+		"a version with a space":         {update("18.3 ", ""), map[string]any{canUpdate: true}, 500},
+		"a version with nothing between": {update("18..3", ""), map[string]any{canUpdate: true}, 500},
+		"a long version":                 {update("18.99999999999999999999", ""), map[string]any{canUpdate: true}, 500},
+		"no build of Apple's":            {update("18.2", "22C"), map[string]any{canUpdate: true}, 500},
+		"no build of Apple's, older":     {update("18.3", "22 C153"), map[string]any{canUpdate: true}, 500},
+		"no build, and a sign":           {update("18.2", "22C+153"), map[string]any{canUpdate: true}, 500},
+		"a wrong one that is not asked":  {update("latest", ""), nil, 200},
+		"an odd version of its own":      {update("18.3", ""), map[string]any{canUpdate: true, "OS_VERSION": "x"}, 200},
 		"nothing":                        {ade.Requirement{}, map[string]any{canUpdate: true}, 200},
 	} {
 		w := newWorld(t, requires(tt.q))
