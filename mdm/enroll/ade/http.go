@@ -53,6 +53,7 @@ func (s *Service) serve(name string, r *request, serve func(*request) error, met
 	h := r.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin") // what a page loads elsewhere, or leads to, does not learn states and codes
 	if !slices.Contains(methods, r.r.Method) {
 		h.Set("Allow", strings.Join(methods, ", "))
 		http.Error(r.w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)

@@ -45,6 +45,9 @@ func TestWeb(t *testing.T) {
 
 	res := v.finish("ada")
 	require.Equal(t, http.StatusOK, res.Code)
+	assert.Equal(t, "same-origin", res.Header().Get("Referrer-Policy"), "the state and the code are in its address")
+	assert.Equal(t, "no-store", res.Header().Get("Cache-Control"))
+	assert.Equal(t, "nosniff", res.Header().Get("X-Content-Type-Options"))
 	assert.Equal(t, "application/x-apple-aspen-config", res.Header().Get("Content-Type"))
 	assert.Equal(t, "ada@S1", w.label(res.Body.Bytes()))
 	assert.Negative(t, w.cookie(res).MaxAge)
@@ -205,6 +208,7 @@ func TestCallback(t *testing.T) {
 		assert.Equal(t, "S1", session.Device["SERIAL"])
 		assert.Equal(t, "c", r.FormValue("code"))
 		if !verdict {
+			assert.Equal(t, "same-origin", rw.Header().Get("Referrer-Policy"), "pages of hooks have it, too")
 			http.Error(rw, "wrong code", http.StatusForbidden)
 		}
 		return "ada", verdict
