@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -41,9 +42,28 @@ func newLogin(ctx context.Context, o options, client *http.Client) (*login, erro
 	if err != nil {
 		return nil, fmt.Errorf("the identity provider: %w", err)
 	}
+	endpoint, err := endpointOf(provider, o.secret)
+	if err != nil {
+		return nil, fmt.Errorf("the identity provider: %w", err)
+	}
 	return &login{http: client, claim: o.claim, pages: pages, verifier: provider.Verifier(&oidc.Config{ClientID: o.clientID}),
-		config: oauth2.Config{ClientID: o.clientID, ClientSecret: o.secret, Endpoint: provider.Endpoint(), RedirectURL: o.publicURL + callbackPath,
+		config: oauth2.Config{ClientID: o.clientID, ClientSecret: o.secret, Endpoint: endpoint, RedirectURL: o.publicURL + callbackPath,
 			Scopes: []string{oidc.ScopeOpenID, "email", "profile"}}}, nil
+}
+
+// endpointOf says how this server proves who it is, as the provider tells. To try one way after the other would use up the code, and
+// hide why the first has failed.
+func endpointOf(provider *oidc.Provider, secret string) (oauth2.Endpoint, error) {
+	var says struct {
+		Methods []string `json:"token_endpoint_auth_methods_supported"`
+	}
+	err := provider.Claims(&says)
+	endpoint := provider.Endpoint()
+	endpoint.AuthStyle = oauth2.AuthStyleInHeader // the default of OpenID Connect Discovery
+	if secret == "" || len(says.Methods) > 0 && !slices.Contains(says.Methods, "client_secret_basic") {
+		endpoint.AuthStyle = oauth2.AuthStyleInParams
+	}
+	return endpoint, err
 }
 
 // begin sends a user to the provider. What has to be known when he comes back is derived from the state.
@@ -77,8 +97,8 @@ func (s *site) finish(w http.ResponseWriter, r *http.Request, _ enroll.Session) 
 	}
 	user, err := s.verify(r, state)
 	if err != nil {
-		status := http.StatusServiceUnavailable // nobody knows
-		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); errors.Is(err, errLogin) || ok && refused.Response.StatusCode < http.StatusInternalServerError {
+		status := http.StatusServiceUnavailable // nobody knows, or the provider has something against this server
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); errors.Is(err, errLogin) || ok && refused.ErrorCode == "invalid_grant" {
 			status = http.StatusForbidden
 		}
 		s.fail(w, r, status, state, err)

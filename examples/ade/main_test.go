@@ -221,6 +221,21 @@ func TestOutage(t *testing.T) {
 	assert.Equal(t, http.StatusOK, status)
 }
 
+// What the provider has against this server is not the user's fault.
+func TestOwnFault(t *testing.T) {
+	s := onStage(t, options{})
+	b := newBrowser(t, s)
+	back := b.login(b.begin("S1"))
+	secret := s.login.config.ClientSecret
+	s.login.config.ClientSecret = "changed at the provider"
+	status, page, _ := b.get(back.String(), nil)
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Contains(t, page, "Try again")
+	s.login.config.ClientSecret = secret
+	status, _, _ = b.get(back.String(), nil)
+	assert.Equal(t, http.StatusOK, status)
+}
+
 // down is a network that is not there.
 type down struct{}
 

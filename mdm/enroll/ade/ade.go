@@ -28,8 +28,8 @@
 // One message of any device of Apple's can be sent again and again. Each request for a profile without a login stores a session and
 // what [Service.Final] stores for its identity, and each that opens the web view a session; a request to log in by password stores nothing.
 // Sessions are kept for twice the Lifetime, until the store sweeps them. How many there may be is not limited here: an inventory in
-// [Service.Admit] keeps out devices that are not yours, and can be Unavailable for one that asks too often, by the session's
-// BuiltIn or by what it says; a limit by address belongs before the handlers.
+// [Service.Admit] keeps out devices that are not yours, and Admit can answer one that asks too often with Unavailable, by the
+// session's BuiltIn or by what it says; a limit by address belongs before the handlers.
 //
 // # Answers
 //
