@@ -217,6 +217,58 @@ func TestSetupAssistantDemands(t *testing.T) {
 	}
 }
 
+// Cookies are a browser's: SameSite keeps them from what another site sends, and a prefix from what it must not come with.
+func TestSetupAssistantCookies(t *testing.T) {
+	w := newWorld(t, nil)
+	f, other := w.front(), w.front()
+	w.roots.AddCert(other.cert)
+	var seen []string
+	note := func(r *http.Request) {
+		var names []string
+		for _, c := range r.Cookies() {
+			names = append(names, c.Name)
+		}
+		seen = append(seen, r.Method+" "+r.URL.Path+" "+strings.Join(names, " "))
+	}
+	f.mux.HandleFunc("/begin", func(rw http.ResponseWriter, r *http.Request) {
+		for _, c := range []http.Cookie{
+			{Name: "strict", SameSite: http.SameSiteStrictMode}, {Name: "lax", SameSite: http.SameSiteLaxMode}, {Name: "none", SameSite: http.SameSiteNoneMode}, {Name: "unset"},
+			{Name: "__Host-good"}, {Name: "__Host-path", Path: "/back"}, {Name: "__Host-domain", Domain: "localhost"}, {Name: "__Secure-good", Path: "/back"},
+		} {
+			c.Value, c.Secure = "1", true
+			if c.Path == "" {
+				c.Path = "/"
+			}
+			http.SetCookie(rw, &c)
+		}
+		http.SetCookie(rw, &http.Cookie{Name: "__Host-plain", Value: "1", Path: "/"})
+		http.SetCookie(rw, &http.Cookie{Name: "__Secure-plain", Value: "1", Path: "/"})
+		http.Redirect(rw, r, "/here", http.StatusFound)
+	})
+	f.mux.HandleFunc("/here", func(rw http.ResponseWriter, r *http.Request) {
+		note(r)
+		page(rw, `<form method="post" action="`+other.URL+`/leave">`)
+	})
+	other.mux.HandleFunc("/leave", func(rw http.ResponseWriter, r *http.Request) {
+		note(r)
+		page(rw, `<form method="post" action="`+f.local()+`/back">`)
+	})
+	f.mux.HandleFunc("/back", func(rw http.ResponseWriter, r *http.Request) {
+		note(r)
+		if r.Method == http.MethodPost {
+			http.Redirect(rw, r, "/back", http.StatusSeeOther)
+			return
+		}
+		http.Redirect(rw, r, "/profile", http.StatusFound)
+	})
+	_, err := w.device(mdmtest.Config{}).SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: mdmtest.Assignment{WebURL: f.local() + "/begin",
+		AnchorCerts: []*x509.Certificate{f.cert}}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{
+		"GET /here strict lax none unset __Host-good", "POST /leave ", "POST /back __Secure-good none unset __Host-good", "GET /back __Secure-good lax none unset __Host-good",
+	}, seen)
+}
+
 // Addresses have no labels to share.
 func TestSetupAssistantAddresses(t *testing.T) {
 	w := newWorld(t, nil)

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"strings"
 
@@ -43,11 +42,14 @@ func (a *assistant) browse(ctx context.Context, message []byte) (*reply, error) 
 		return nil, err
 	}
 	defer client.CloseIdleConnections()
-	if client.Jar, err = cookiejar.New(nil); err != nil {
+	cookies, err := newJar()
+	if err != nil {
 		return nil, fmt.Errorf("mdmtest: %w", err)
 	}
+	client.Jar = cookies
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		req.Header.Del("X-Apple-Aspen-Deviceinfo") // it is for the first request
+		cookies.method = req.Method
 		if len(via) > maxPages {
 			return errors.New("too many redirects")
 		}
@@ -59,7 +61,9 @@ func (a *assistant) browse(ctx context.Context, message []byte) (*reply, error) 
 	}
 	maps.Copy(req.Header, a.d.cfg.Header)
 	req.Header.Set("X-Apple-Aspen-Deviceinfo", base64.StdEncoding.EncodeToString(message))
+	var page *url.URL
 	for range maxPages {
+		cookies.sends(req.Method, page)
 		answer, err := a.do(client, req)
 		if err != nil {
 			return nil, err
@@ -79,6 +83,7 @@ func (a *assistant) browse(ctx context.Context, message []byte) (*reply, error) 
 		if req, err = a.submit(ctx, answer, form); err != nil {
 			return nil, err
 		}
+		page = answer.url
 	}
 	return nil, errors.New("mdmtest: the web view comes to no end")
 }
