@@ -309,6 +309,33 @@ func TestLoopRequirements(t *testing.T) {
 	assert.Equal(t, enroll.ErrorWatchPairingTokenMissingCode, refused.Code)
 }
 
+// A device that comes again, with its users, is the same one; none becomes another by saying so later.
+func TestLoopAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, memory.New().Stores(), nil)
+	for _, product := range []string{"iPhone15,2", "Mac14,2"} {
+		d := s.device(mdmtest.Config{ProductName: product, SerialNumber: "S-" + product[:3]})
+		for range 2 { // the second time without CheckOut, as after it was erased
+			_, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: s.assigned()})
+			require.NoError(t, err)
+			assert.Equal(t, mdm.Enrolled, s.enrollment(d).State)
+		}
+		if product == "Mac14,2" {
+			user := d.User("5A4F0A0C-0D6C-4A43-8D6F-6E3A5D4B8F11", "ada")
+			require.NoError(t, user.TokenUpdate(t.Context()))
+			require.NoError(t, user.Poll(t.Context()))
+		}
+		says := map[string]any{"Topic": "com.apple.mgmt.External.test", "ProductName": product, "SerialNumber": d.SerialNumber()}
+		_, err := d.Tell(t.Context(), "Authenticate", says)
+		require.NoError(t, err, "its answer was lost")
+		says["SerialNumber"] = "S-of-another"
+		_, err = d.Tell(t.Context(), "Authenticate", says)
+		require.Error(t, err)
+		assert.Equal(t, d.SerialNumber(), s.enrollment(d).Device.SerialNumber)
+		assert.Equal(t, mdm.Enrolled, s.enrollment(d).State)
+	}
+}
+
 // The challenge of a profile is for its device, and once.
 func TestLoopStolenProfile(t *testing.T) {
 	t.Parallel()
