@@ -136,7 +136,7 @@ func (a *ABM) touch(id uint32, now time.Time) {
 }
 
 // Activate sets a device up, new or erased: it asks Apple for its profile, which is pushed from then on, and gets it as
-// JSON. It is false if the device has none; then it is set up without management.
+// JSON: see [ParseAssignment]. It is false if the device has none; then it is set up without management.
 func (a *ABM) Activate(serial string) (profile []byte, ok bool) {
 	a.each([]string{serial}, func(id uint32, now time.Time) {
 		d := a.devices.at(id)

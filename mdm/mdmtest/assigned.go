@@ -1,9 +1,37 @@
 package mdmtest
 
 import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/dep"
 	"github.com/gomdm/applemdm/mdm/schema"
 )
+
+// ParseAssignment reads what [ABM.Activate] gives a device, as [Device.SetupAssistant] takes it.
+func ParseAssignment(profile []byte) (Assignment, error) {
+	var p dep.Profile
+	if err := json.Unmarshal(profile, &p); err != nil {
+		return Assignment{}, fmt.Errorf("mdmtest: %w", err)
+	}
+	a := Assignment{URL: p.URL, WebURL: p.ConfigurationWebURL, IsSupervised: p.IsSupervised, IsMDMRemovable: schema.Or(p.IsMDMRemovable, true),
+		AwaitDeviceConfigured: p.AwaitDeviceConfigured, SkipSetupItems: p.SkipSetupItems}
+	for _, text := range p.AnchorCerts {
+		der, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return Assignment{}, fmt.Errorf("mdmtest: anchor_certs: %w", err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return Assignment{}, fmt.Errorf("mdmtest: anchor_certs: %w", err)
+		}
+		a.AnchorCerts = append(a.AnchorCerts, cert)
+	}
+	return a, nil
+}
 
 // supervised is what the device says of IsSupervised: it is, unless Automated Device Enrollment said no.
 func (d *Device) supervised() bool {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"fmt"
 	"math/big"
 	"net"
@@ -67,6 +68,36 @@ func (w *world) frontAt(ip net.IP) *front {
 func page(rw http.ResponseWriter, form string) {
 	rw.Header().Set("Content-Type", "text/html")
 	_, _ = fmt.Fprint(rw, "<html><body>", form)
+}
+
+// A device that Apple's customer has assigned finds its profile at Apple and enrolls under it.
+func TestSetupAssistantByABM(t *testing.T) {
+	w := newWorld(t, nil)
+	f := w.front()
+	abm := startABM(t, mdmtest.ABMConfig{})
+	hq := abm.Server("HQ")
+	abm.AddSerials(hq, "C02XYZ")
+	newABMClient(t, abm, hq, nil).call("POST", "/profile", object{"profile_name": "All", "url": f.URL + "/profile", "devices": []string{"C02XYZ"},
+		"anchor_certs": []string{base64.StdEncoding.EncodeToString(f.cert.Raw)}, "is_supervised": true, "is_mdm_removable": false,
+		"skip_setup_items": []string{"Siri"}}, nil)
+	data, ok := abm.Activate("C02XYZ")
+	require.True(t, ok)
+	a, err := mdmtest.ParseAssignment(data)
+	require.NoError(t, err)
+	assert.Equal(t, mdmtest.Assignment{URL: f.URL + "/profile", AnchorCerts: []*x509.Certificate{f.cert}, IsSupervised: true, SkipSetupItems: []string{"Siri"}}, a)
+	d := w.device(mdmtest.Config{SerialNumber: "C02XYZ"})
+	report, err := d.SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: a})
+	require.NoError(t, err)
+	assert.NotContains(t, report.Panes, "Siri")
+	require.ErrorIs(t, d.CheckOut(t.Context()), mdmtest.ErrNotRemovable)
+
+	a, err = mdmtest.ParseAssignment([]byte(`{"url":"https://a","configuration_web_url":"https://b","await_device_configured":true}`))
+	require.NoError(t, err)
+	assert.Equal(t, mdmtest.Assignment{URL: "https://a", WebURL: "https://b", IsMDMRemovable: true, AwaitDeviceConfigured: true}, a)
+	for _, bad := range []string{``, `[]`, `{"anchor_certs":["!"]}`, `{"anchor_certs":["AAAA"]}`} {
+		_, err := mdmtest.ParseAssignment([]byte(bad))
+		require.Error(t, err, bad)
+	}
 }
 
 // What a server can do wrong in Setup Assistant, a device does not put up with.

@@ -36,5 +36,7 @@
 //	file := abm.Token(hq, certificatePEM)       // what an administrator downloads
 //	profile, ok := abm.Activate(mdmtest.ABMSerial(0)) // what a device gets from Apple when it is set up
 //
+// [ParseAssignment] reads that profile for [Device.SetupAssistant].
+//
 // The package does not import testing, so that programs can be built with it, too.
 package mdmtest
