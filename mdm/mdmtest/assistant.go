@@ -41,10 +41,11 @@ type Assistant struct {
 	Fill func(*Page) error
 
 	// CanUpdate, CanPSSO are what the device says that it can be asked for. Update and PSSO do it, and return an error if that
-	// fails; nil: done. A device that has updated itself has the version that was asked for.
+	// fails; nil: done. A device that has updated itself has the version that was asked for. One with Platform SSO comes again with
+	// the token that PSSO returns, from where AuthURL ends, and with none if PSSO is nil.
 	CanUpdate, CanPSSO bool
 	Update             func(enroll.ErrorSoftwareUpdateRequiredDetails) error
-	PSSO               func(enroll.ErrorPSSORequiredDetails) error
+	PSSO               func(enroll.ErrorPSSORequiredDetails) (token string, err error)
 	// PairingToken gets a token for an Apple Watch from its phone. Nil: there is none.
 	PairingToken func(security string) ([]byte, error)
 	// Says changes what the device says of itself, as a MachineInfo; a nil value is left out. Nil: nothing.
@@ -88,6 +89,7 @@ type assistant struct {
 
 	login   string          // the value of Authorization
 	pending *digestExchange // the login by Digest that was sent last
+	token   string          // of Platform SSO
 }
 
 // SetupAssistant goes through Setup Assistant as an assigned device does: it says what it is, under its built-in certificate,

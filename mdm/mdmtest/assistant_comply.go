@@ -87,9 +87,11 @@ func (a *assistant) singleSignOn(dict map[string]any) error {
 		return err
 	}
 	if a.PSSO != nil {
-		if err := a.PSSO(asked.Details); err != nil {
+		token, err := a.PSSO(asked.Details)
+		if err != nil {
 			return err
 		}
+		a.token = token
 	}
 	a.report.PSSO = true
 	return nil

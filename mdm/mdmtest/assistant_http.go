@@ -103,8 +103,11 @@ func (a *assistant) post(ctx context.Context, message []byte) (*reply, error) {
 	}
 	maps.Copy(req.Header, a.d.cfg.Header)
 	req.Header.Set("Content-Type", "application/pkcs7-signature")
-	if a.login != "" {
+	switch {
+	case a.login != "":
 		req.Header.Set("Authorization", a.login)
+	case a.token != "":
+		req.Header.Set("Authorization", "Bearer "+a.token)
 	}
 	a.login = "" // a nonce is used once
 	client, err := a.client(a.Assignment.URL)

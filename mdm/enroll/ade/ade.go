@@ -2,7 +2,8 @@
 // is, signed with the certificate that Apple built into it, and gets its enrollment profile. There are two ways.
 //
 //  1. [Service.Enroll] answers the POST to the url of the device's ADE profile: with the profile, with a request to log in by
-//     name and password ([Service.Authenticate]), or with what the device must do first ([Service.Require]).
+//     name and password ([Service.Authenticate]), or with what the device must do first ([Service.Require]), as Platform SSO, after
+//     which a Mac has a token of its user ([Service.Bearer]).
 //  2. [Service.Web] answers the GET of its configuration_web_url in a web view, where your own pages log the user in, as with
 //     OpenID Connect ([Service.Login]). They end in [Service.Callback] or [Service.Finish], which hand the profile over.
 //
@@ -79,6 +80,10 @@ type Service struct {
 
 	// Authenticate says how the user of a device has to log in at Enroll; a nil Password: not at all. Nil: nobody has to.
 	Authenticate func(context.Context, enroll.Session) (*Password, error)
+	// Bearer says whose a token is that a Mac brings to Enroll from the Platform SSO that it was asked for ([Requirement]); its user
+	// need not log in by Authenticate then. The token is what your AuthURL ended with, for the callback of Apple's: it has to be
+	// good for a short time, and should be good once and for one device. ErrWrong is a refusal. Nil: tokens are not looked at.
+	Bearer func(ctx context.Context, s enroll.Session, token mdm.Secret) (user string, err error)
 	// Login begins the login of a user on the web, as by a redirect to an identity provider, with state as its state. Whoever
 	// answers the request that ends the login asks [Service.Finish], or is [Service.Callback]. Required for Web.
 	Login func(w http.ResponseWriter, r *http.Request, state string)

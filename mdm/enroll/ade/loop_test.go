@@ -292,18 +292,30 @@ func TestLoopRequirements(t *testing.T) {
 	t.Parallel()
 	q := ade.Requirement{PairingToken: "6A2F0A0C-0D6C-4A43-8D6F-6E3A5D4B8F11", PSSO: &enroll.ErrorPSSORequiredDetails{ProfileURL: "https://mdm.example.com/psso",
 		AuthURL: "https://mdm.example.com/auth", Package: enroll.ErrorPSSORequiredPackage{ManifestURL: "https://mdm.example.com/manifest"}}}
-	s := newSite(t, memory.New().Stores(), requires(q))
+	s := newSite(t, memory.New().Stores(), func(s *ade.Service) {
+		requires(q)(s)
+		s.Bearer = func(_ context.Context, _ enroll.Session, token mdm.Secret) (string, error) {
+			if !token.Equal(mdm.SecretString("token-of-ada")) {
+				return "", ade.ErrWrong
+			}
+			return "ada", nil
+		}
+	})
 	var asked string
 	_, err := s.device(mdmtest.Config{ProductName: "Watch7,3", OSVersion: "11.0"}).SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: s.assigned(),
 		PairingToken: func(security string) ([]byte, error) { asked = security; return []byte("token"), nil }})
 	require.NoError(t, err)
 	assert.Equal(t, q.PairingToken, asked)
 	report, err := s.device(mdmtest.Config{ProductName: "Mac14,2", OSVersion: "26.0"}).SetupAssistant(t.Context(),
-		mdmtest.Assistant{Assignment: s.assigned(), CanPSSO: true, PSSO: func(d enroll.ErrorPSSORequiredDetails) error { asked = d.AuthURL; return nil }})
+		mdmtest.Assistant{Assignment: s.assigned(), CanPSSO: true, PSSO: func(d enroll.ErrorPSSORequiredDetails) (string, error) { asked = d.AuthURL; return "token-of-ada", nil }})
 	require.NoError(t, err)
 	assert.True(t, report.PSSO)
 	assert.Equal(t, q.PSSO.AuthURL, asked)
 	var refused *mdmtest.RefusedError
+	_, err = s.device(mdmtest.Config{ProductName: "Mac14,2", OSVersion: "26.0"}).SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: s.assigned(), CanPSSO: true,
+		PSSO: func(enroll.ErrorPSSORequiredDetails) (string, error) { return "token-of-eve", nil }})
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, http.StatusForbidden, refused.Answer.Status)
 	_, err = s.device(mdmtest.Config{ProductName: "Watch7,3"}).SetupAssistant(t.Context(), mdmtest.Assistant{Assignment: s.assigned()})
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, enroll.ErrorWatchPairingTokenMissingCode, refused.Code)

@@ -11,11 +11,14 @@ import (
 	"github.com/gomdm/applemdm/mdm"
 )
 
-// ErrWrong is what a hook of [Password] returns for a wrong name or password. The device asks its user again.
+// ErrWrong is what a hook of [Password] returns for a wrong name or password, whereupon the device asks its user again; and what
+// [Service.Bearer] returns for a wrong token, which is a refusal.
 var ErrWrong = errors.New("ade: wrong name or password")
 
-// maxPassword is the longest password, in bytes.
-const maxPassword = 1024
+const (
+	maxPassword = 1024     // the longest password, in bytes
+	maxToken    = 16 << 10 // the longest token of Platform SSO, in bytes
+)
 
 // Password says how a user logs in by name and password. Digest, Basic or both are required; a device takes Digest if it can.
 // How many guesses there may be is for the hooks to limit, by the name and by the device, which [Service.Authenticate] knows:
@@ -44,6 +47,10 @@ func md5Hex(parts ...string) string {
 
 // authenticate learns who uses a device. The answer of r is set if it must ask.
 func (s *Service) authenticate(r *request) error {
+	scheme, rest, _ := strings.Cut(r.r.Header.Get("Authorization"), " ")
+	if s.Bearer != nil && strings.EqualFold(scheme, "Bearer") {
+		return s.bearer(r, strings.TrimSpace(rest))
+	}
 	if s.Authenticate == nil {
 		return nil
 	}
@@ -55,7 +62,6 @@ func (s *Service) authenticate(r *request) error {
 		return mdm.Errorf(mdm.Internal, "ade.Password", "Realm, and Basic or Digest, are required")
 	}
 	r.password = p
-	scheme, rest, _ := strings.Cut(r.r.Header.Get("Authorization"), " ")
 	switch {
 	case strings.EqualFold(scheme, "Digest") && p.Digest != nil:
 		return s.digest(r, rest)
@@ -63,6 +69,21 @@ func (s *Service) authenticate(r *request) error {
 		return s.basic(r)
 	}
 	return s.ask(r, false)
+}
+
+// bearer learns whose a token is. There is nothing to ask again for: a device that comes with a wrong one is turned away.
+func (s *Service) bearer(r *request, token string) error {
+	user, err := "", ErrWrong
+	if token != "" && len(token) <= maxToken && plain(token) {
+		user, err = s.Bearer(r.ctx(), r.session, mdm.SecretString(token))
+	}
+	if errors.Is(err, ErrWrong) {
+		return mdm.Errorf(mdm.Forbidden, "ade.Bearer", "the token is wrong")
+	}
+	if err == nil {
+		r.session.User = user
+	}
+	return ours(err)
 }
 
 func (s *Service) basic(r *request) error {

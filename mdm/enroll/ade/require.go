@@ -21,8 +21,9 @@ type Requirement struct {
 	// has updated itself. One with a RequireBetaProgram is not asked of systems that do not know that key. What is no version as
 	// "18.3.1", or no build as "22D72", would let everybody through, so it is an Internal error.
 	Update *enroll.ErrorSoftwareUpdateRequiredDetails
-	// PSSO is the Platform SSO that a Mac must set up first. It is asked of one with MDM_CAN_REQUEST_PSSO_CONFIG. Leave it
-	// out for a Mac that has done so: what it says of itself may be the same as before.
+	// PSSO is the Platform SSO that a Mac must set up first. It is asked of one with MDM_CAN_REQUEST_PSSO_CONFIG, which then
+	// comes again without that key, and with a token for [Service.Bearer] (Apple: Implementing Platform SSO during device enrollment).
+	// A Mac that cannot do it comes without both from the start: whether it may enroll is for Authenticate to say.
 	PSSO *enroll.ErrorPSSORequiredDetails
 	// PairingToken is asked of an Apple Watch without PAIRING_TOKEN: a UUID, the security-token of Apple's
 	// com.apple.watch.pairing.token.missing, for the phone that it is paired with.

@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/enroll/ade"
 )
@@ -166,4 +169,38 @@ func TestRequireSees(t *testing.T) {
 		assert.NotContains(t, session.Device, "PAIRING_TOKEN", "a secret is not kept")
 		assert.NotContains(t, session.Device, "NEW")
 	}
+}
+
+// A Mac that comes back from Platform SSO says no more that it can be asked for it, and has a token instead of a password.
+func TestBearer(t *testing.T) {
+	t.Parallel()
+	var verdict error
+	w := newWorld(t, func(s *ade.Service) {
+		withPasswords(nil)(s)
+		s.Bearer = func(_ context.Context, session enroll.Session, token mdm.Secret) (string, error) {
+			assert.Equal(t, "S1", session.Device["SERIAL"])
+			if !token.Equal(mdm.SecretString("dXNlci1pZGVudGl0eQ==")) {
+				return "", fmt.Errorf("of nobody: %w", ade.ErrWrong)
+			}
+			return "ada", verdict
+		}
+	})
+	p := w.phone("S1").with(map[string]any{"PRODUCT": "Mac14,2", "OS_VERSION": "26.0"})
+	for name, authorization := range map[string]string{
+		"another token": "Bearer x", "no token": "Bearer", "an empty one": "Bearer ", "a long one": "Bearer " + strings.Repeat("x", 17<<10), "an odd one": "Bearer dXNlci1pZGVudGl0eQ==\t\x01",
+	} {
+		w.refused(name, http.StatusForbidden, func() *httptest.ResponseRecorder { return p.enroll(authorization) })
+	}
+	w.refused("none: it can still log in by password", http.StatusUnauthorized, func() *httptest.ResponseRecorder { return p.enroll("") })
+	for err, want := range hookErrors() {
+		verdict = err
+		w.refused(err.Error(), want, func() *httptest.ResponseRecorder { return p.enroll("Bearer dXNlci1pZGVudGl0eQ==") })
+	}
+	verdict = nil
+	res := p.enroll("bEARER  dXNlci1pZGVudGl0eQ==")
+	require.Equal(t, http.StatusOK, res.Code)
+	assert.Equal(t, "ada@S1", w.label(res.Body.Bytes()))
+
+	w.service.Bearer = nil
+	w.refused("nobody looks at tokens", http.StatusUnauthorized, func() *httptest.ResponseRecorder { return p.enroll("Bearer dXNlci1pZGVudGl0eQ==") })
 }
