@@ -21,7 +21,7 @@ const module = "github.com/gomdm/applemdm"
 // floors lists the packages from the ground up. A package imports only floors below its own: never up, never sideways.
 var floors = [][]string{
 	{".", "mdm", "internal/plistx", "internal/cms", "internal/recur", "internal/h2", "internal/clip"},
-	{"mdm/schema"},
+	{"mdm/schema", "internal/refusal"},
 	{"internal/synth"},
 	{"mdm/audit", "mdm/identity", "mdm/event", "mdm/scep", "mdm/setup", "profile", "push"},
 	{"checkin", "command", "mdm/enroll", "mdm/expiry", "mdm/presence", "profile/lint", "push/apns", "push/vendor"},

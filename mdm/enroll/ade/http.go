@@ -9,11 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/internal/refusal"
 	"github.com/gomdm/applemdm/mdm/enroll"
 )
-
-const retryAfter = 60 // seconds, for an Unavailable answer
 
 // request is one request on its way.
 type request struct {
@@ -69,7 +67,7 @@ func (s *Service) serve(name string, r *request, serve func(*request) error, met
 // answer writes what there is to say and returns its status. The text of an error stays here.
 func (s *Service) answer(r *request, err error) int {
 	h := r.w.Header()
-	switch status := statusOf(err); {
+	switch status := refusal.Status(err); {
 	case r.answered:
 		return 0
 	case err == nil:
@@ -83,7 +81,7 @@ func (s *Service) answer(r *request, err error) int {
 		return r.reply.status
 	default:
 		if status == http.StatusServiceUnavailable {
-			h.Set("Retry-After", strconv.Itoa(retryAfter))
+			h.Set("Retry-After", strconv.Itoa(refusal.RetryAfter))
 		}
 		if r.page && s.Page != nil {
 			s.Page(r.w, r.r, status)
@@ -94,36 +92,8 @@ func (s *Service) answer(r *request, err error) int {
 	}
 }
 
-// statusOf is the one place of this package where errors become HTTP. Nothing is 401, which is no error here. Whatever else a
-// hook may have to say of a device is a refusal.
-func statusOf(err error) int {
-	if err == nil {
-		return http.StatusOK
-	}
-	switch mdm.CodeOf(err) {
-	case mdm.Internal:
-		return http.StatusInternalServerError
-	case mdm.Unavailable:
-		return http.StatusServiceUnavailable
-	case mdm.Malformed:
-		return http.StatusBadRequest
-	case mdm.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	default:
-		return http.StatusForbidden
-	}
-}
-
-// ours is an error of a hook, a store or a signer. The device cannot have sent what these call malformed.
-func ours(err error) error {
-	if err == nil {
-		return nil
-	}
-	if code := mdm.CodeOf(err); code == mdm.Malformed || code == mdm.TooLarge {
-		return mdm.Errorf(mdm.Internal, "ade.Service", "%w", err)
-	}
-	return err
-}
+// ours is an error of a hook, a store or a signer.
+func ours(err error) error { return refusal.Ours("ade.Service", err) }
 
 // log writes the record of a request. Neither states nor passwords nor profiles are in it.
 func (s *Service) log(r *request, name string, status int, err error) {

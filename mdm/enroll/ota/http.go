@@ -7,12 +7,10 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/internal/refusal"
 	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/profile"
 )
-
-const retryAfter = 60 // seconds, for an Unavailable answer
 
 // request is one request on its way.
 type request struct {
@@ -49,7 +47,7 @@ func (s *Service) handler(name, method string, serve func(*request) error) http.
 // answer writes what there is to say and returns its status. The text of an error stays here.
 func (s *Service) answer(r *request, err error) int {
 	h := r.w.Header()
-	switch status := statusOf(err); {
+	switch status := refusal.Status(err); {
 	case r.answered:
 		return 0
 	case err == nil:
@@ -64,40 +62,15 @@ func (s *Service) answer(r *request, err error) int {
 		return http.StatusSeeOther
 	default:
 		if status == http.StatusServiceUnavailable {
-			h.Set("Retry-After", strconv.Itoa(retryAfter))
+			h.Set("Retry-After", strconv.Itoa(refusal.RetryAfter))
 		}
 		http.Error(r.w, http.StatusText(status), status)
 		return status
 	}
 }
 
-// statusOf is the one place of this package where errors become HTTP. Nothing is 401: a device would ask its user to log in
-// again and again. Whatever else a hook may have to say of a device is a refusal.
-func statusOf(err error) int {
-	if err == nil {
-		return http.StatusOK
-	}
-	switch mdm.CodeOf(err) {
-	case mdm.Internal:
-		return http.StatusInternalServerError
-	case mdm.Unavailable:
-		return http.StatusServiceUnavailable
-	case mdm.Malformed:
-		return http.StatusBadRequest
-	case mdm.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	default:
-		return http.StatusForbidden
-	}
-}
-
-// ours is an error of a hook, a store or a signer. The device cannot have sent what these call malformed.
-func ours(err error) error {
-	if code := mdm.CodeOf(err); code == mdm.Malformed || code == mdm.TooLarge {
-		return mdm.Errorf(mdm.Internal, "ota.Service", "%w", err)
-	}
-	return err
-}
+// ours is an error of a hook, a store or a signer.
+func ours(err error) error { return refusal.Ours("ota.Service", err) }
 
 // log writes the record of a request. Neither challenges nor profiles are in it.
 func (s *Service) log(r *request, name string, status int, err error) {
