@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -27,7 +28,7 @@ const maxWait = 15 * time.Second
 type login struct {
 	http     *http.Client
 	config   oauth2.Config
-	verifier *oidc.IDTokenVerifier
+	provider *oidc.Provider
 	claim    string
 	pages    *template.Template
 }
@@ -46,7 +47,7 @@ func newLogin(ctx context.Context, o options, client *http.Client) (*login, erro
 	if err != nil {
 		return nil, fmt.Errorf("the identity provider: %w", err)
 	}
-	return &login{http: client, claim: o.claim, pages: pages, verifier: provider.Verifier(&oidc.Config{ClientID: o.clientID}),
+	return &login{http: client, claim: o.claim, pages: pages, provider: provider,
 		config: oauth2.Config{ClientID: o.clientID, ClientSecret: o.secret, Endpoint: endpoint, RedirectURL: o.publicURL + callbackPath,
 			Scopes: []string{oidc.ScopeOpenID, "email", "profile"}}}, nil
 }
@@ -95,10 +96,12 @@ func (s *site) finish(w http.ResponseWriter, r *http.Request, _ enroll.Session) 
 		s.fail(w, r, http.StatusForbidden, state, fmt.Errorf("the identity provider says %q", code))
 		return "", false
 	}
-	user, err := s.verify(r, state)
+	transport := &watched{RoundTripper: s.login.http.Transport}
+	user, err := s.verify(r, state, &http.Client{Transport: transport, Timeout: maxWait})
 	if err != nil {
 		status := http.StatusServiceUnavailable // nobody knows, or the provider has something against this server
-		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); errors.Is(err, errLogin) || ok && refused.ErrorCode == "invalid_grant" {
+		refused, ok := errors.AsType[*oauth2.RetrieveError](err)
+		if wrong := errors.Is(err, errLogin) || ok && refused.ErrorCode == "invalid_grant"; wrong && !transport.failed.Load() {
 			status = http.StatusForbidden
 		}
 		s.fail(w, r, status, state, err)
@@ -107,12 +110,32 @@ func (s *site) finish(w http.ResponseWriter, r *http.Request, _ enroll.Session) 
 	return user, true
 }
 
+// watched notes whether the provider did not answer as it should. An error of the verifier does not tell whether the token is wrong, or
+// there were no keys to verify it with.
+type watched struct {
+	http.RoundTripper // nil: http.DefaultTransport
+	failed            atomic.Bool
+}
+
+// RoundTrip sends a request.
+func (t *watched) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := t.RoundTripper
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	res, err := next.RoundTrip(r)
+	if err != nil || res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusTooManyRequests {
+		t.failed.Store(true)
+	}
+	return res, err
+}
+
 // errLogin is a login that is not what it should be.
 var errLogin = errors.New("the login is not valid")
 
 // verify exchanges the code and reads who it is.
-func (s *site) verify(r *http.Request, state string) (string, error) {
-	ctx, cancel := context.WithTimeout(oidc.ClientContext(r.Context(), s.login.http), maxWait)
+func (s *site) verify(r *http.Request, state string, client *http.Client) (string, error) {
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(r.Context(), client), maxWait)
 	defer cancel()
 	verifier, err := s.ade.Derive(state, "pkce")
 	if err != nil {
@@ -127,7 +150,7 @@ func (s *site) verify(r *http.Request, state string) (string, error) {
 		return "", err
 	}
 	raw, _ := token.Extra("id_token").(string)
-	id, err := s.login.verifier.Verify(ctx, raw)
+	id, err := s.login.provider.VerifierContext(ctx, &oidc.Config{ClientID: s.login.config.ClientID}).Verify(ctx, raw)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errLogin, err)
 	}

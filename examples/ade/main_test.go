@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"html"
 	"io"
 	"log/slog"
 	"net"
@@ -219,6 +220,34 @@ func TestOutage(t *testing.T) {
 	s.login.http.Transport = transport
 	status, _, _ = b.get(back.String(), nil)
 	assert.Equal(t, http.StatusOK, status)
+}
+
+// keysAway is a provider without its keys.
+type keysAway struct{ http.RoundTripper }
+
+func (k keysAway) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == "/jwks" {
+		return nil, errors.New("no route")
+	}
+	return k.RoundTripper.RoundTrip(r)
+}
+
+// A login that cannot be verified just now is not one that is wrong.
+func TestOutageOfKeys(t *testing.T) {
+	s := onStage(t, options{})
+	b := newBrowser(t, s)
+	back := b.login(b.begin("S1"))
+	transport := s.login.http.Transport
+	s.login.http.Transport = keysAway{transport}
+	status, page, _ := b.get(back.String(), nil)
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	s.login.http.Transport = transport
+	_, again, _ := strings.Cut(page, `class="button" href="`)
+	again, _, _ = strings.Cut(again, `"`)
+	to, err := url.Parse(html.UnescapeString(again))
+	require.NoError(t, err)
+	status, _, _ = b.get(b.login(to).String(), nil)
+	assert.Equal(t, http.StatusOK, status, "the button of the page leads on")
 }
 
 // What the provider has against this server is not the user's fault.
