@@ -27,7 +27,9 @@ import (
 
 	"github.com/gomdm/applemdm/internal/cms"
 	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/enroll"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/profile"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -263,6 +265,25 @@ func TestOwnFault(t *testing.T) {
 	s.login.config.ClientSecret = secret
 	status, _, _ = b.get(back.String(), nil)
 	assert.Equal(t, http.StatusOK, status)
+}
+
+// Where this server fails after a login, the code is used up: the page leads back to the provider. For a stranger it does not.
+func TestOwnOutage(t *testing.T) {
+	s := onStage(t, options{})
+	b, stranger := newBrowser(t, s), newBrowser(t, s)
+	back := b.login(b.begin("S1"))
+	final := s.ade.Final
+	s.ade.Final = func(context.Context, enroll.Session) (*profile.Profile, error) {
+		return nil, mdm.Errorf(mdm.Unavailable, "test", "later")
+	}
+	status, page, _ := b.get(back.String(), nil)
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Contains(t, page, "Try again</a>")
+	assert.Contains(t, page, s.provider.issuer+"/authorize?")
+	status, page, _ = stranger.get(back.String(), nil)
+	assert.Equal(t, http.StatusForbidden, status)
+	assert.NotContains(t, page, "</a>")
+	s.ade.Final = final
 }
 
 // down is a network that is not there.

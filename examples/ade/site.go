@@ -162,14 +162,21 @@ func (s *site) enrollment(makers enroll.DeviceCA) error {
 			return nil
 		},
 		Login: s.begin,
-		Page: func(w http.ResponseWriter, _ *http.Request, status int) {
-			show(w, s.login.pages, status, "failed.html", map[string]string{"Organization": s.o.organization})
-		},
+		Page:  s.failed,
 		Final: func(ctx context.Context, session enroll.Session) (*profile.Profile, error) {
 			return recipe.Profile(ctx, ade.For(session))
 		},
 	}
 	return nil
+}
+
+// failed shows a user that it did not work. Who may still log in can try again.
+func (s *site) failed(w http.ResponseWriter, r *http.Request, status int) {
+	data, state := map[string]string{"Organization": s.o.organization}, r.FormValue("state")
+	if _, err := s.ade.Pending(r, state); err == nil {
+		data["Again"], _ = s.authorization(state) // no address, no button
+	}
+	show(w, s.login.pages, status, "failed.html", data)
 }
 
 // roots are the anchors that devices get in their profile, where the TLS certificate is its own.
