@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -40,7 +41,10 @@ type Config struct {
 	APNs    *APNs                               // whose pushes wake the device; nil: nothing does
 	Clock   func() time.Time                    // nil: time.Now; another one is a device whose clock is wrong
 	Respond func(context.Context, Order) Answer // the script; nil: Acknowledge
-	Header  http.Header                         // added to every request, as a proxy's shared secret
+	// NewKey makes the key of an identity by SCEP, which takes most of the time of an enrollment: many devices may be given
+	// keys that were made before. Nil: each makes its own, as real ones do.
+	NewKey func(bits int) (*rsa.PrivateKey, error)
+	Header http.Header // added to every request, as a proxy's shared secret
 	// AwaitConfiguration makes the device wait for DeviceConfigured after each enrollment, as in Setup Assistant.
 	AwaitConfiguration bool
 	// FailReplacement makes the device fail when it is told to install a new MDM profile, and go on with the old one.

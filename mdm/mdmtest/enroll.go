@@ -174,6 +174,13 @@ func (d *Device) checkSignature(p *profile.Parsed) error {
 	return nil
 }
 
+func (d *Device) newKey(bits int) (*rsa.PrivateKey, error) {
+	if d.cfg.NewKey != nil {
+		return d.cfg.NewKey(bits)
+	}
+	return rsa.GenerateKey(rand.Reader, bits)
+}
+
 // identity gets the key and certificate that a payload promises.
 func (d *Device) identity(ctx context.Context, payload profile.Payload) (crypto.Signer, *x509.Certificate, error) {
 	switch p := payload.(type) {
@@ -182,7 +189,7 @@ func (d *Device) identity(ctx context.Context, payload profile.Payload) (crypto.
 		if n := p.PayloadContent.Keysize; n != nil {
 			bits = max(int(*n), bits)
 		}
-		key, err := rsa.GenerateKey(rand.Reader, bits)
+		key, err := d.newKey(bits)
 		if err != nil {
 			return nil, nil, fmt.Errorf("mdmtest: %w", err)
 		}

@@ -3,6 +3,7 @@ package practice_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
@@ -121,6 +122,29 @@ var deviceCA = sync.OnceValue(func() *scep.LocalCA {
 	return ca
 })
 
+// keyring has keys that devices of all labs share, because each takes long to make. Within a lab all differ: it has fewer devices.
+type keyring struct {
+	mu   sync.Mutex
+	made []*rsa.PrivateKey
+	next int
+}
+
+var keys keyring
+
+func (k *keyring) take(bits int) (*rsa.PrivateKey, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if bits == 2048 && len(k.made) == 40 {
+		k.next++
+		return k.made[k.next%len(k.made)], nil
+	}
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err == nil && bits == 2048 {
+		k.made = append(k.made, key)
+	}
+	return key, err
+}
+
 // now is the time in the lab.
 func (l *lab) now() time.Time { return l.start.Add(time.Duration(l.ahead.Load())) }
 
@@ -168,7 +192,7 @@ func (l *lab) enrollment(purpose mdm.Purpose, device string) []byte {
 
 // device returns a device that is not enrolled yet.
 func (l *lab) device(cfg mdmtest.Config) *mdmtest.Device {
-	cfg.RootCAs, cfg.Clock = l.roots, l.now
+	cfg.RootCAs, cfg.Clock, cfg.NewKey = l.roots, l.now, keys.take
 	d := mdmtest.NewDevice(cfg)
 	l.devices = append(l.devices, d)
 	return d
