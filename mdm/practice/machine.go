@@ -77,7 +77,7 @@ func machineOpen(ctx context.Context, runs MachineRuns, name string, id mdm.Enro
 	switch {
 	case err != nil && mdm.CodeOf(err) != mdm.NotFound:
 		return err
-	case err != nil || r.Workflow != name || r.Enrollment != id || r.Status.Over():
+	case err != nil || r.Workflow != name || r.Enrollment != id || r.Status.Over() || r.Canceling:
 		return command.ErrCalledOff
 	}
 	return nil

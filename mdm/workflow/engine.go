@@ -112,12 +112,22 @@ func (e *Engine) begin(ctx context.Context, r Run) (Run, bool, error) {
 
 // Cancel ends a run, and withdraws its commands that have no answer yet, in one transaction: who cancels an erase does not want the
 // device erased when it comes. A step that is being taken comes to nothing, so it sends nothing more.
+//
+// A run of a workflow that has something to take back ([Workflow.Canceled]) does so first: it is returned as it is then, open and
+// Canceling. To cancel it once more ends it as it is.
 func (e *Engine) Cancel(ctx context.Context, tenant, id, why string) (Run, error) {
 	now := e.cfg.Clock()
-	return e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) ([]string, error) {
-		r.End(Canceled, why, now)
-		return r.drops(slices.Sorted(maps.Keys(r.Sent))), nil
+	r, err := e.cfg.Store.ChangeRun(ctx, tenant, id, func(r *Run) ([]string, error) {
+		drops := r.drops(slices.Sorted(maps.Keys(r.Sent)))
+		if k := e.kinds[r.Workflow]; k != nil && k.canceled() != "" && !r.Canceling {
+			r.cancel(k.canceled(), why, now)
+		} else {
+			r.End(Canceled, why, now)
+		}
+		return drops, nil
 	})
+	e.Notify()
+	return r, err
 }
 
 // Resume has the step of a run that was set aside tried again, or of one that waits for its next attempt.

@@ -32,6 +32,9 @@ type Run struct {
 	More   bool        // there was more than Missed holds
 	Words  []Word      `json:",omitempty"` // what operators told it, for its next step
 
+	Canceling bool   `json:",omitempty"` // an operator canceled it, and it takes back what it has done; see [Workflow.Canceled]
+	Why       string `json:",omitempty"` // it was canceled
+
 	Outlives bool `json:",omitempty"` // it goes on when its generation is over; see [Workflow.Outlives]
 
 	Due      time.Time // when the next step is to be taken, whatever happens; zero: when it is told
@@ -210,6 +213,13 @@ func (r *Run) wake(e *mdm.Event, now time.Time) {
 	if e != nil {
 		r.Signal, r.Woke = e, e.Seq
 	}
+}
+
+// cancel has r take back what it has done. Whoever takes a step of it now keeps the lease until that has come to nothing.
+func (r *Run) cancel(step, why string, now time.Time) {
+	r.Canceling, r.Why, r.Note = true, clipped(why), clipped(why)
+	r.Status, r.Step, r.Attempts, r.Due, r.MovedAt = Open, step, 0, now, now
+	r.Waits, r.Signal, r.Missed, r.More, r.Words = Waits{}, nil, nil, false, nil
 }
 
 // End ends r. Stores write it as [Store.ChangeRun] says; who holds a lease of it has lost it.

@@ -63,6 +63,11 @@ func (e *Engine) settle(ctx context.Context, k kind, t *Turn, next Next, state j
 			r.outlive(k, ended(r, enrollment, now), now)
 			return Settlement{}
 		}
+		if r.Canceling && !t.Run.Canceling { // since the step was begun
+			r.release()
+			r.Due = now
+			return Settlement{}
+		}
 		if failed != nil {
 			r.fail(failed, k.retry(), now)
 			return Settlement{}
@@ -194,7 +199,11 @@ func (r *Run) settle(n Next, state json.RawMessage, answers map[string]command.E
 	}
 	r.Turns++
 	s.Refused = func(uuid string, err error) { r.refused(uuid, err, now) }
-	if n.end != 0 {
+	switch {
+	case n.end != 0 && r.Canceling:
+		r.End(Canceled, r.Why, now)
+		return s
+	case n.end != 0:
 		r.End(n.end, r.Note, now)
 		return s
 	}

@@ -42,6 +42,11 @@ type Workflow[S any] struct {
 	Start   func(context.Context, mdm.Event) (state S, key string, ok bool, err error)
 	Listens []mdm.EventType // what Start and [Next.On] want to hear of
 
+	// Canceled, if not empty, is the step that takes back what a run leaves outside of itself, when an operator cancels it
+	// ([Engine.Cancel]). A run that was begun and canceled at once takes it, too, as does one whose last step came to nothing: its effects
+	// may be there, and not be in the state. However it ends the run, that is canceled. It may go on with other steps, and send.
+	Canceled string
+
 	// Outlived says how a run ends whose enrollment ended or began anew, and why: Done for a workflow that has just that for its
 	// purpose, as an erasure, if it has come to that step. Nil, or any status but Done and Failed: Canceled. The event tells what
 	// became of the enrollment: it checked out, was ended, or came with another generation. Outlived must be quick and have no
@@ -125,12 +130,14 @@ type kind interface {
 	take(ctx context.Context, t *Turn) (Next, json.RawMessage, error)
 	retry() Retry
 	version() int
+	canceled() string
 	outlived(r *Run, e mdm.Event) (Status, string)
 }
 
 func (w *Workflow[S]) name() string             { return w.Name }
 func (w *Workflow[S]) listens() []mdm.EventType { return w.Listens }
 func (w *Workflow[S]) retry() Retry             { return w.Retry }
+func (w *Workflow[S]) canceled() string         { return w.Canceled }
 func (w *Workflow[S]) version() int             { return w.Version }
 
 func (w *Workflow[S]) outlived(r *Run, e mdm.Event) (s Status, note string) {
@@ -152,6 +159,8 @@ func (w *Workflow[S]) check() error {
 		return fmt.Errorf("workflow: %q is no name of 1 to %d printable ASCII characters", w.Name, maxName)
 	case w.Steps[w.First] == nil:
 		return fmt.Errorf("workflow: %s has no step %q to begin with", w.Name, w.First)
+	case w.Canceled != "" && w.Steps[w.Canceled] == nil:
+		return fmt.Errorf("workflow: %s has no step %q to be canceled with", w.Name, w.Canceled)
 	}
 	for step := range w.Steps {
 		if !plain(step) {
