@@ -26,7 +26,11 @@ type PasscodeDeclared struct {
 // PasscodeGroup is the group that [Passcode] declares.
 const PasscodeGroup = "passcode"
 
-const passcodeDeclaredStep = "declared" // the device itself gives and takes what waits
+// Steps of devices that are served by declaration.
+const (
+	passcodeDeclaredStep = "declared" // the device itself gives and takes what waits
+	passcodeCanceled     = "canceled" // what is declared is withdrawn
+)
 
 // passcodeDeclaredState is what a run knows of its declarations.
 type passcodeDeclaredState struct {
@@ -183,6 +187,16 @@ func (p *Passcode) undeclare(ctx context.Context, t *workflow.Turn, s *passcodeS
 	}
 	s.Declared, s.Grace = passcodeDeclaredState{Off: off}, time.Time{}
 	return nil
+}
+
+// canceled withdraws what is declared, also if the run did not come to write that it is.
+func (p *Passcode) canceled(ctx context.Context, t *workflow.Turn, s *passcodeState) (workflow.Next, error) {
+	if p.Declared != nil && (s.Declared.Sum != "" || p.declares(t.Enrollment, s)) {
+		if err := p.Declared.Declarer.Withdraw(ctx, t.Run.Enrollment, PasscodeGroup); err != nil {
+			return workflow.Next{}, err
+		}
+	}
+	return workflow.GiveUp("canceled"), nil
 }
 
 // note says how it stands.

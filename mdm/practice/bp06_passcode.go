@@ -18,7 +18,8 @@ import (
 // With Declared, a device that can is not asked: the policy and what waits are declared to it, it gives and takes them itself, and
 // reports what it did (see [PasscodeWayFor]).
 //
-// A run lasts as long as its enrollment. Enrollments of macOS say nothing about passcodes: see CannotAsk.
+// A run lasts as long as its enrollment. If an operator cancels it, profiles stay as they are, and what was declared is withdrawn:
+// nobody would mend it any more. Enrollments of macOS say nothing about passcodes: see CannotAsk.
 type Passcode struct {
 	Roster   workflow.Roster // required
 	Profiles ProfileSource   // required
@@ -83,7 +84,8 @@ func (p *Passcode) Workflows() []workflow.Any {
 	w := &workflow.Workflow[passcodeState]{Name: PasscodeWorkflow, Version: 1, First: passcodePolicy, Start: p.start, Retry: gateRetry,
 		Steps: map[string]func(context.Context, *workflow.Turn, *passcodeState) (workflow.Next, error){
 			passcodePolicy: p.step, passcodeShut: p.step, passcodeOpen: p.step, passcodeDeclaredStep: p.step,
-		}}
+			passcodeCanceled: p.canceled,
+		}, Canceled: passcodeCanceled}
 	w.Listens = []mdm.EventType{mdm.EventRestored, EventReported}
 	if !p.ByHand {
 		w.Listens = append(w.Listens, installArrivals()...)

@@ -27,7 +27,7 @@ const UpdateGroup = "os-update"
 
 // Update brings a device to a version of its system: by declaration where the system knows that (iOS 17, macOS 14, tvOS 18.4), else by
 // command. It is done when the device reports the version, and not when it acknowledges. Each device has a run of its own, and none
-// waits for another.
+// waits for another. An operator who cancels a run takes its declaration back.
 //
 // A system that has the declaration ignores the command, so a device is sent one or the other.
 //
@@ -103,8 +103,8 @@ func (o UpdateOrder) Declarations() []ddm.Declaration {
 // Workflows returns the workflow.
 func (u *Update) Workflows() []workflow.Any {
 	return []workflow.Any{&workflow.Workflow[updateState]{Name: UpdateName, First: "ask", Retry: workflow.Retry{Limit: 100},
-		Listens: []mdm.EventType{EventReported, mdm.EventRestored},
-		Steps:   machineSteps[updateState]{"ask": u.ask, "look": u.look, "sent": u.sent, "withdraw": u.withdraw}}}
+		Listens: []mdm.EventType{EventReported, mdm.EventRestored}, Canceled: "canceled",
+		Steps: machineSteps[updateState]{"ask": u.ask, "look": u.look, "sent": u.sent, "withdraw": u.withdraw, "canceled": u.canceled}}}
 }
 
 // ask asks for the version. What the device says is learned by the store, and so is what the device is.

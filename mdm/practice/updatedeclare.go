@@ -55,6 +55,17 @@ func (u *Update) end(s *updateState) workflow.Next {
 	return workflow.Finish("it reports " + s.Reports)
 }
 
+// canceled takes the declaration back when an operator does not want the update any more. Whether it was declared the run may not have
+// come to write.
+func (u *Update) canceled(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
+	if u.Declarer != nil && (s.Declared || !s.Commands && updateDeclares(s.Order.Declarations()[0], t.Enrollment)) {
+		if err := u.Declarer.Withdraw(ctx, t.Run.Enrollment, UpdateGroup); err != nil {
+			return workflow.Next{}, err
+		}
+	}
+	return workflow.GiveUp("canceled"), nil
+}
+
 // withdraw takes the declaration back: because the version is reached, because its time is over, or because the device does not know
 // the declaration and is to be sent the command.
 func (u *Update) withdraw(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {

@@ -1,0 +1,84 @@
+package practice_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gomdm/applemdm/mdm"
+	"github.com/gomdm/applemdm/mdm/ddm"
+	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/mdm/practice"
+	"github.com/gomdm/applemdm/mdm/workflow"
+)
+
+// declaredGroups are the names of the groups of a device.
+func (l *lab) declaredGroups(d *mdmtest.Device) (names []string) {
+	l.Helper()
+	groups, err := l.stores.Declarations.DeclarationGroups(l.Context(), id(d))
+	require.NoError(l, err)
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	return names
+}
+
+// TestDeclaredGoesWithItsRun: who cancels a run does not leave its declarations behind, for nobody would take them back.
+func TestDeclaredGoesWithItsRun(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		groups := l.groups()
+		update := &practice.Update{Roster: l.stores.Roster, Declarer: groups}
+		passcode := &practice.Passcode{Roster: l.stores.Roster, Profiles: &profileShelf{}, Declared: &practice.PasscodeDeclared{Declarer: groups, Gated: gatedAccount,
+			Policy: func(context.Context, *mdm.Enrollment) (ddm.PasscodeSettings, error) {
+				return ddm.PasscodeSettings{RequirePasscode: new(true)}, nil
+			}}}
+		l.declaring(groups, passcode.Cooks(), append(update.Workflows(), passcode.Workflows()...)...)
+		d := l.enrolled(mdmtest.Config{})
+		order := practice.UpdateOrder{Actor: "ada", Reason: "a hole", Version: "18.3", Deadline: l.now().Add(72 * time.Hour)}
+		r, err := update.Begin(t.Context(), l.server.Workflows(), id(d), order)
+		require.NoError(t, err)
+		l.settle(d)
+		require.Subset(t, d.Active(), []string{"mail", practice.UpdateDeclaration})
+
+		_, err = l.server.Workflows().Cancel(t.Context(), "", r.ID, "not this one")
+		require.NoError(t, err)
+		l.settle(d)
+		assert.Equal(t, workflow.Canceled, l.run(r.ID).Status)
+		assert.Equal(t, "not this one", l.run(r.ID).Note)
+		assert.NotContains(t, d.Active(), practice.UpdateDeclaration)
+		assert.Contains(t, d.Active(), "mail")
+		assert.Equal(t, []string{practice.PasscodeGroup}, l.declaredGroups(d))
+		order.Version = "18.4"
+		again, err := update.Begin(t.Context(), l.server.Workflows(), id(d), order)
+		require.NoError(t, err)
+		l.settle(d)
+		assert.Contains(t, d.Active(), practice.UpdateDeclaration, "the next order is another one")
+		assert.Equal(t, workflow.Open, l.run(again.ID).Status)
+
+		_, err = l.server.Workflows().Cancel(t.Context(), "", l.theRun("passcode").ID, "not here")
+		require.NoError(t, err)
+		l.settle(d)
+		assert.NotContains(t, d.Active(), "mail")
+		assert.Equal(t, []string{practice.UpdateGroup}, l.declaredGroups(d))
+	})
+}
+
+// TestCanceledLeavesOthersAlone: what was never declared is not withdrawn, which would switch declarative management on.
+func TestCanceledLeavesOthersAlone(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		_, _ = l.byDeclaration(nil)
+		code := &passcodeDevice{}
+		code.set(passcodeGood)
+		d := l.enrolled(mdmtest.Config{OSVersion: "15.8", Respond: code.respond})
+		l.settle(d)
+		_, err := l.server.Workflows().Cancel(t.Context(), "", l.theRun("passcode").ID, "not here")
+		require.NoError(t, err)
+		l.settle(d)
+		assert.Equal(t, workflow.Canceled, l.theRun("passcode").Status)
+		assert.NotContains(t, took(d), "DeclarativeManagement")
+		assert.ElementsMatch(t, []string{"policy", "mail"}, d.Profiles())
+	})
+}
