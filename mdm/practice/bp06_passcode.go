@@ -32,7 +32,8 @@ type Passcode struct {
 	// Policy is the PayloadIdentifier of the profile with the passcode policy, which is sent first. Empty: it is there.
 	Policy string
 
-	// Declared serves devices by declaration that can do that, from the beginning of their runs. Nil: all are asked.
+	// Declared serves devices by declaration that can do that, from the beginning of their runs. Nil: all are asked. To stop serving
+	// devices so, have its Gated return nothing for them: with nil nobody withdraws what is declared.
 	Declared *PasscodeDeclared
 
 	Times ComplianceTimes
@@ -124,6 +125,10 @@ func (p *Passcode) step(ctx context.Context, t *workflow.Turn, s *passcodeState)
 	if p.declares(t.Enrollment, s) {
 		if next, ok, err := p.declared(ctx, t, s); ok || err != nil {
 			return next, err
+		}
+	} else if p.Declared != nil {
+		if err := p.undeclare(ctx, t, s, "the device is one that does not watch its passcode by declaration"); err != nil {
+			return workflow.Next{}, err
 		}
 	}
 	waiting, err := p.waiting(ctx, t.Enrollment)

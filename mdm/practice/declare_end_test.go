@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/command"
 	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/ddm"
 	"github.com/gomdm/applemdm/mdm/mdmtest"
@@ -80,5 +81,32 @@ func TestCanceledLeavesOthersAlone(t *testing.T) {
 		assert.Equal(t, workflow.Canceled, l.theRun("passcode").Status)
 		assert.NotContains(t, took(d), "DeclarativeManagement")
 		assert.ElementsMatch(t, []string{"policy", "mail"}, d.Profiles())
+	})
+}
+
+// TestBP06_ByDeclarationNotAnyMore: what a device turns out to be, as a Shared iPad, is asked, and keeps no declarations besides.
+func TestBP06_ByDeclarationNotAnyMore(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		l.byDeclaration(nil)
+		d := l.device(mdmtest.Config{ProductName: "iPad13,1", Respond: func(_ context.Context, o mdmtest.Order) mdmtest.Answer {
+			switch o.RequestType {
+			case "DeviceInformation":
+				return mdmtest.Answer{Fields: map[string]any{"QueryResponses": map[string]any{"IsMultiUser": true}}}
+			case "SecurityInfo":
+				return mdmtest.Answer{Fields: map[string]any{"SecurityInfo": passcodeGood}}
+			}
+			return mdmtest.Answer{}
+		}})
+		require.NoError(t, d.Enroll(t.Context(), l.https.URL+"/enroll"))
+		l.settle(d)
+		require.Contains(t, d.Active(), "mail", "nobody knew")
+		_, err := l.stores.Command.Enqueue(t.Context(), command.Order{Command: command.DeviceInformation{Queries: []command.DeviceInformationQuery{command.DeviceInformationQueryIsMultiUser}}, To: mdm.IDs(id(d))})
+		require.NoError(t, err)
+		l.settle(d)
+		l.advance(25*time.Hour, d)
+		assert.Empty(t, l.declaredGroups(d))
+		assert.Empty(t, d.Active())
+		assert.ElementsMatch(t, []string{"policy", "mail"}, d.Profiles())
+		assert.Equal(t, "open", l.theRun("passcode").Step)
 	})
 }
