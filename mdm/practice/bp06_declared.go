@@ -38,6 +38,7 @@ type passcodeDeclaredState struct {
 	Policy    string       `json:",omitempty"` // the server token of its policy
 	At        time.Time    `json:",omitzero"`  // when
 	Heard     time.Time    `json:",omitzero"`  // when the device last said how it stands
+	Known     bool         `json:",omitempty"` // it has named the policy since it was declared
 	Gate      mdm.Tristate `json:",omitempty"` // whether the gate is open, as the device says
 	Compliant mdm.Tristate `json:",omitempty"`
 	Trouble   string       `json:",omitempty"`
@@ -105,7 +106,7 @@ func (p *Passcode) prefix() string {
 	return p.Declared.Prefix
 }
 
-// publish declares what is new. What the device has not said a word about is declared again each Recheck: it may have missed it. So it
+// publish declares what is new. A policy that the device has not named is declared again each Recheck: it may have missed it. So it
 // is when it came back from a backup, which may be older.
 func (p *Passcode) publish(ctx context.Context, t *workflow.Turn, s *passcodeState, g ddm.Group, times ComplianceTimes) error {
 	d := &s.Declared
@@ -117,7 +118,7 @@ func (p *Passcode) publish(ctx context.Context, t *workflow.Turn, s *passcodeSta
 	text := hex.EncodeToString(sum[:16])
 	signal := t.Signal()
 	restored := signal != nil && signal.Type == mdm.EventRestored
-	unheard := d.Heard.Before(d.At) && !t.Now.Before(d.At.Add(times.Recheck))
+	unheard := !d.Known && !t.Now.Before(d.At.Add(times.Recheck))
 	if text == d.Sum && !restored && !unheard {
 		return nil
 	}
@@ -127,7 +128,7 @@ func (p *Passcode) publish(ctx context.Context, t *workflow.Turn, s *passcodeSta
 	if policy := g.Declarations[0].ServerToken; policy != d.Policy { // the grace begins anew when the device has it
 		d.Policy, s.Grace = policy, time.Time{}
 	}
-	d.Sum, d.At = text, t.Now
+	d.Sum, d.At, d.Known = text, t.Now, false
 	return nil
 }
 
@@ -143,7 +144,7 @@ func (p *Passcode) heard(t *workflow.Turn, s *passcodeState, times ComplianceTim
 	}
 	name := p.prefix() + passcodeSuffix
 	if policy := word.Stands[name]; policy.Token == d.Policy && d.Policy != "" {
-		d.Heard, d.Trouble = t.Now, policy.trouble()
+		d.Heard, d.Known, d.Trouble = t.Now, true, policy.trouble()
 		if policy.Active && s.Grace.IsZero() {
 			s.Grace = t.Now.Add(times.Grace)
 		}

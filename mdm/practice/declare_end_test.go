@@ -2,6 +2,7 @@ package practice_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,5 +109,41 @@ func TestBP06_ByDeclarationNotAnyMore(t *testing.T) {
 		assert.Empty(t, d.Active())
 		assert.ElementsMatch(t, []string{"policy", "mail"}, d.Profiles())
 		assert.Equal(t, "open", l.theRun("passcode").Step)
+	})
+}
+
+// TestBP06_ByDeclarationUnheard: a device that was not told of a new policy, and reports other things, is told again.
+func TestBP06_ByDeclarationUnheard(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		var length atomic.Int64
+		length.Store(8)
+		l.byDeclaration(func(p *practice.Passcode) {
+			p.Declared.Policy = func(context.Context, *mdm.Enrollment) (ddm.PasscodeSettings, error) {
+				return ddm.PasscodeSettings{MinimumLength: new(length.Load())}, nil
+			}
+		})
+		d := l.enrolled(mdmtest.Config{})
+		l.settle(d)
+		length.Store(10)
+		_, err := l.server.Workflows().Resume(t.Context(), "", l.theRun("passcode").ID)
+		require.NoError(t, err)
+		l.flush()
+		withdrawn := 0
+		for _, e := range l.queue(d) {
+			if e.State.Open() {
+				n, err := l.stores.Command.Cancel(t.Context(), e.UUID, mdm.IDs(id(d)))
+				require.NoError(t, err)
+				withdrawn += n
+			}
+		}
+		require.Equal(t, 1, withdrawn)
+		l.advance(time.Hour, d)
+		l.status(d, false)
+		l.advance(time.Hour, d)
+		l.status(d, true)
+		l.advance(25*time.Hour, d)
+		got, there := d.Declared("practice.passcode")
+		require.True(t, there)
+		assert.Equal(t, int64(10), *got.Payload.(*ddm.PasscodeSettings).MinimumLength)
 	})
 }
