@@ -132,6 +132,7 @@ func TestBP15_ApprovalIsForOneThing(t *testing.T) {
 		ask.Approved = run
 		for what, change := range map[string]func(*practice.ReleaseRequest){
 			"actor":      func(r *practice.ReleaseRequest) { r.Actor = "eve" },
+			"reason":     func(r *practice.ReleaseRequest) { r.Reason = "something else" },
 			"secret":     func(r *practice.ReleaseRequest) { r.Secret = practice.GuardFileVaultKey },
 			"device":     func(r *practice.ReleaseRequest) { r.Enrollment = id(other) },
 			"possession": func(r *practice.ReleaseRequest) { r.PossessionVerified = false },

@@ -23,7 +23,8 @@ type ReleaseRequest struct {
 	PossessionVerified bool
 	// Approver, if not empty, is who has to approve it, who is not Actor. Empty: anybody else, if Guard.Approval has the kind.
 	Approver string
-	// Approved is the run that [ApprovalNeeded] named, when this very request is made again after the approval. It is good once.
+	// Approved is the run that [ApprovalNeeded] named, when this very request, with the same Reason, is made again after the approval.
+	// It is good once.
 	Approved string
 }
 
@@ -214,6 +215,8 @@ func (r *guardRelease) mismatch(run *workflow.Run) (why string, s guardPetition)
 	switch {
 	case s.Secret != r.Secret || s.What != r.what || !guardSame(s.Actor, r.Actor):
 		return guardNotWaiting, guardPetition{}
+	case strings.TrimSpace(s.Reason) != strings.TrimSpace(r.Reason): // it is what the approver has agreed to
+		return "it is asked for with another reason than it was approved for", s
 	case run.Step != "approved" || s.ApprovedBy == "":
 		return "it is not approved", s
 	}
