@@ -154,10 +154,27 @@ type guardLoss struct {
 func (g *Guard) missing() *workflow.Workflow[guardLoss] {
 	return &workflow.Workflow[guardLoss]{Name: guardMissing, First: "look", Outlives: true,
 		Listens: []mdm.EventType{mdm.EventWorkflowCanceled, mdm.EventWorkflowFailed, mdm.EventWorkflowDone},
-		Start: func(_ context.Context, e mdm.Event) (guardLoss, string, bool, error) {
-			return guardLoss{Since: e.At}, guardMissing, e.Subject == LostModeName && e.Type != mdm.EventWorkflowDone, nil
-		},
-		Steps: machineSteps[guardLoss]{"look": g.missed}, Retry: workflow.Retry{Limit: 1000}}
+		Start: g.remember, Steps: machineSteps[guardLoss]{"look": g.missed}, Retry: workflow.Retry{Limit: 1000}}
+}
+
+// remember begins with the end of a run of Lost Mode that does not say where the device is, and begins again what an operator
+// canceled: that does not say so either.
+func (g *Guard) remember(ctx context.Context, e mdm.Event) (s guardLoss, key string, ok bool, err error) {
+	switch {
+	case e.Subject == LostModeName && e.Type != mdm.EventWorkflowDone:
+		return guardLoss{Since: e.At}, guardMissing, true, nil
+	case e.Subject != guardMissing || e.Type != mdm.EventWorkflowCanceled:
+		return s, "", false, nil
+	}
+	run, err := g.Runs.Run(ctx, e.Enrollment.Tenant, e.Name)
+	if err != nil {
+		if mdm.CodeOf(err) == mdm.NotFound { // deleted since
+			return guardLoss{Since: e.At}, guardMissing, true, nil
+		}
+		return s, "", false, err
+	}
+	err = json.Unmarshal(run.State, &s)
+	return s, guardMissing, err == nil && !s.Since.IsZero(), err
 }
 
 // missed looks whether the device is still lost, each time that a run of it ends.

@@ -169,6 +169,41 @@ func TestLostIsNotForgotten(t *testing.T) {
 	})
 }
 
+// TestLostIsNotForgottenByCanceling: who cancels the run that remembers a loss has not found the device.
+func TestLostIsNotForgottenByCanceling(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, plain *lab) {
+		l, lost := withLostMode(plain)
+		d := l.phone()
+		r, err := lost.Begin(t.Context(), l.server.Workflows(), id(d), lostOrder)
+		require.NoError(t, err)
+		l.settle(d)
+		_, err = l.server.Workflows().Cancel(t.Context(), "", r.ID, "x")
+		require.NoError(t, err)
+		l.passes(d)
+		for range 2 {
+			for _, mark := range l.runs("device-lost") {
+				if !mark.Status.Over() {
+					_, err = l.server.Workflows().Cancel(t.Context(), "", mark.ID, "who needs that")
+					require.NoError(t, err)
+				}
+			}
+			l.flush()
+			l.leap(200 * 24 * time.Hour)
+			_, err := l.stores.Sweep.Sweep(t.Context(), l.now(), storage.Retention{Events: 24 * time.Hour})
+			require.NoError(t, err)
+			require.Empty(t, l.runs(practice.LostModeName))
+			assert.True(t, l.isLost(d))
+		}
+		require.NoError(t, l.found(d))
+		assert.False(t, l.isLost(d))
+		l.flush()
+		assert.False(t, l.isLost(d))
+		for _, mark := range l.runs("device-lost") {
+			assert.True(t, mark.Status.Over())
+		}
+	})
+}
+
 // TestLostIsNotForAnybodyToEnd: the runs that mark devices are begun by the guard alone, and what is not on record does not happen.
 func TestLostIsNotForAnybodyToEnd(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, plain *lab) {
