@@ -29,8 +29,9 @@ type Store interface {
 	// PutDeclarations stores a group in place of the one of that name, in one step. The error is a NotFound one if the enrollment
 	// is not known, a Forbidden one if it is not Enrolled or has another generation, a Malformed one if the group cannot be kept.
 	PutDeclarations(ctx context.Context, id mdm.EnrollmentID, g Group) error
-	// DeleteDeclarations deletes a group. One that is not there is deleted.
-	DeleteDeclarations(ctx context.Context, id mdm.EnrollmentID, name string) error
+	// DeleteDeclarations deletes a group. One that is not there is deleted, and so are those of a generation that is over: g, if not 0,
+	// is the generation of the enrollment whose group is meant.
+	DeleteDeclarations(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, name string) error
 	// DeclarationGroups returns the groups of an enrollment in the order of their names, with the generation of the enrollment;
 	// none, and no error, of one that is not known.
 	DeclarationGroups(ctx context.Context, id mdm.EnrollmentID) ([]Group, error)

@@ -44,17 +44,21 @@ func (g *Groups) Declare(ctx context.Context, id mdm.EnrollmentID, group Group) 
 	return g.Sync(ctx, id)
 }
 
-// Withdraw takes a group back, and tells the device to synchronize. What is not there is withdrawn, too. It is refused with a
-// *[SetError] if another group names what is in it.
-func (g *Groups) Withdraw(ctx context.Context, id mdm.EnrollmentID, name string) error {
+// Withdraw takes a group back, and tells the device to synchronize. What is not there is withdrawn, too, and so is what a generation
+// had that is over, if one is given (0: whichever it is). It is refused with a *[SetError] if another group names what is in it.
+func (g *Groups) Withdraw(ctx context.Context, id mdm.EnrollmentID, generation mdm.Generation, name string) error {
 	groups, err := g.Store.DeclarationGroups(ctx, id)
 	if err != nil {
 		return err
 	}
-	if err := Check(summed(groups, Group{Name: name})); err != nil {
+	if generation != 0 && len(groups) > 0 && groups[0].Generation != generation {
+		return nil
+	}
+	// What cannot be published as it is gets no worse.
+	if err := Check(summed(groups, Group{Name: name})); err != nil && Check(summed(groups, Group{})) == nil {
 		return err
 	}
-	if err := g.Store.DeleteDeclarations(ctx, id, name); err != nil {
+	if err := g.Store.DeleteDeclarations(ctx, id, generation, name); err != nil {
 		return err
 	}
 	return g.Sync(ctx, id)

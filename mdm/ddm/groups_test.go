@@ -65,13 +65,15 @@ func TestGroups(t *testing.T) {
 	before := token()
 	var wrong *ddm.SetError
 	require.ErrorAs(t, groups.Declare(t.Context(), phone, ddm.Group{Name: "three", Declarations: []ddm.Declaration{echo("c", "2")}}), &wrong)
-	require.ErrorAs(t, groups.Withdraw(t.Context(), phone, "one"), &wrong, "the other names what is in it")
+	require.ErrorAs(t, groups.Withdraw(t.Context(), phone, 0, "one"), &wrong, "the other names what is in it")
 	assert.Equal(t, before, token(), "nothing was changed")
 
-	require.NoError(t, groups.Withdraw(t.Context(), phone, "two"))
+	require.NoError(t, groups.Withdraw(t.Context(), phone, 99, "two"))
+	assert.Equal(t, before, token(), "that would be of another enrollment")
+	require.NoError(t, groups.Withdraw(t.Context(), phone, 1, "two"))
 	assert.Equal(t, first, token())
-	require.NoError(t, groups.Withdraw(t.Context(), phone, "one"))
-	require.NoError(t, groups.Withdraw(t.Context(), phone, "one"))
+	require.NoError(t, groups.Withdraw(t.Context(), phone, 0, "one"))
+	require.NoError(t, groups.Withdraw(t.Context(), phone, 0, "one"))
 	assert.Equal(t, none, token())
 	assert.Equal(t, mdm.Forbidden, mdm.CodeOf(groups.Declare(t.Context(), phone, ddm.Group{Name: "late", Generation: 2})))
 	_, err := r.Declare(t.Context(), phone, "status", []byte(`{}`))
@@ -111,7 +113,25 @@ func TestGroupsInAnOutage(t *testing.T) {
 	assert.Equal(t, 1, open)
 	groups.Store = refusing{}
 	require.ErrorIs(t, groups.Declare(t.Context(), phone, g), errAway)
-	require.ErrorIs(t, groups.Withdraw(t.Context(), phone, "one"), errAway)
+	require.ErrorIs(t, groups.Withdraw(t.Context(), phone, 0, "one"), errAway)
 	_, err := (&ddm.Responder{Backend: groups}).Declare(t.Context(), phone, "declaration/configuration/c", nil)
 	assert.Equal(t, mdm.Unavailable, mdm.CodeOf(err))
+}
+
+// TestGroupsThatDoNotFit: what two have declared at once, and cannot be published, is taken back one by one.
+func TestGroupsThatDoNotFit(t *testing.T) {
+	stores := managed(t, "18.0")
+	groups := &ddm.Groups{Store: stores.Declarations, Commands: stores.Command}
+	for _, name := range []string{"one", "two", "three"} {
+		require.NoError(t, stores.Declarations.PutDeclarations(t.Context(), phone, ddm.Group{Name: name, Declarations: []ddm.Declaration{echo("same", name)}}))
+	}
+	var wrong *ddm.SetError
+	r := &ddm.Responder{Backend: groups}
+	_, err := r.Set(t.Context(), phone)
+	require.ErrorAs(t, err, &wrong)
+	require.NoError(t, groups.Withdraw(t.Context(), phone, 0, "one"))
+	require.NoError(t, groups.Withdraw(t.Context(), phone, 0, "two"))
+	s, err := r.Set(t.Context(), phone)
+	require.NoError(t, err)
+	assert.Equal(t, 1, s.Len())
 }

@@ -183,7 +183,7 @@ func (p *Passcode) undeclare(ctx context.Context, t *workflow.Turn, s *passcodeS
 	if s.Declared.Sum == "" {
 		return nil
 	}
-	if err := p.Declared.Declarer.Withdraw(ctx, t.Run.Enrollment, PasscodeGroup); err != nil {
+	if err := p.Declared.Declarer.Withdraw(ctx, t.Run.Enrollment, t.Run.Generation, PasscodeGroup); err != nil {
 		return err
 	}
 	s.Declared, s.Grace = passcodeDeclaredState{Off: off}, time.Time{}
@@ -193,7 +193,7 @@ func (p *Passcode) undeclare(ctx context.Context, t *workflow.Turn, s *passcodeS
 // canceled withdraws what is declared, also if the run did not come to write that it is.
 func (p *Passcode) canceled(ctx context.Context, t *workflow.Turn, s *passcodeState) (workflow.Next, error) {
 	if p.Declared != nil && (s.Declared.Sum != "" || p.declares(t.Enrollment, s)) {
-		if err := p.Declared.Declarer.Withdraw(ctx, t.Run.Enrollment, PasscodeGroup); err != nil {
+		if err := p.Declared.Declarer.Withdraw(ctx, t.Run.Enrollment, t.Run.Generation, PasscodeGroup); err != nil {
 			return workflow.Next{}, err
 		}
 	}

@@ -15,8 +15,8 @@ import (
 type Declarer interface {
 	// Declare has a group take the place of the one of that name. It is repeated after an error, and now and then.
 	Declare(ctx context.Context, id mdm.EnrollmentID, g ddm.Group) error
-	// Withdraw takes a group back. One that is not there is withdrawn.
-	Withdraw(ctx context.Context, id mdm.EnrollmentID, group string) error
+	// Withdraw takes a group back that was declared in a generation. One that is not there is withdrawn; that of another generation stays.
+	Withdraw(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, group string) error
 }
 
 // EventReported is what [TellReport] tells runs. It is in no log of events.

@@ -36,7 +36,7 @@ func (d *declared) Declare(_ context.Context, id mdm.EnrollmentID, g ddm.Group) 
 	return nil
 }
 
-func (d *declared) Withdraw(_ context.Context, id mdm.EnrollmentID, _ string) error {
+func (d *declared) Withdraw(_ context.Context, id mdm.EnrollmentID, _ mdm.Generation, _ string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.of, id)

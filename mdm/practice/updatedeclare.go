@@ -59,7 +59,7 @@ func (u *Update) end(s *updateState) workflow.Next {
 // come to write.
 func (u *Update) canceled(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
 	if u.Declarer != nil && (s.Declared || !s.Commands && updateDeclares(s.Order.Declarations()[0], t.Enrollment)) {
-		if err := u.Declarer.Withdraw(ctx, t.Run.Enrollment, UpdateGroup); err != nil {
+		if err := u.Declarer.Withdraw(ctx, t.Run.Enrollment, t.Run.Generation, UpdateGroup); err != nil {
 			return workflow.Next{}, err
 		}
 	}
@@ -70,7 +70,7 @@ func (u *Update) canceled(ctx context.Context, t *workflow.Turn, s *updateState)
 // the declaration and is to be sent the command.
 func (u *Update) withdraw(ctx context.Context, t *workflow.Turn, s *updateState) (workflow.Next, error) {
 	if u.Declarer != nil {
-		if err := u.Declarer.Withdraw(ctx, t.Run.Enrollment, UpdateGroup); err != nil {
+		if err := u.Declarer.Withdraw(ctx, t.Run.Enrollment, t.Run.Generation, UpdateGroup); err != nil {
 			return workflow.Next{}, err
 		}
 	}

@@ -34,8 +34,11 @@ func (db *DB) PutDeclarations(ctx context.Context, id mdm.EnrollmentID, g ddm.Gr
 }
 
 // DeleteDeclarations implements [ddm.Store].
-func (db *DB) DeleteDeclarations(ctx context.Context, id mdm.EnrollmentID, name string) error {
+func (db *DB) DeleteDeclarations(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, name string) error {
 	return db.tx(ctx, func() error {
+		if e := db.row(id); g != 0 && e != nil && e.Generation != g {
+			return nil
+		}
 		delete(db.declarations[id], name)
 		if len(db.declarations[id]) == 0 {
 			delete(db.declarations, id)

@@ -80,10 +80,10 @@ func declarationGroups(w *world) {
 	w.declare(d.id, ddm.Group{Name: "empty"})
 	assert.Equal(w, []string{"B 1", "a 2", "b 1", "empty"}, w.declaredGroups(d.id))
 	for range 2 {
-		require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), d.id, "a"))
+		require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), d.id, 0, "a"))
 	}
 	for _, name := range []string{"", "unknown", "\xff\x00"} {
-		require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), d.id, name))
+		require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), d.id, 0, name))
 	}
 	assert.Equal(w, []string{"B 1", "b 1", "empty"}, w.declaredGroups(d.id))
 	d.checkOut()
@@ -117,7 +117,7 @@ func declarationsApart(w *world) {
 	assert.Equal(w, []string{"g 2"}, w.declaredGroups(foreign.id))
 	assert.Empty(w, w.declaredGroups(other.id))
 	assert.Empty(w, w.declaredGroups(mdm.EnrollmentID{Device: "unknown"}))
-	require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), user.id, "g"))
+	require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), user.id, 0, "g"))
 	assert.Equal(w, []string{"g 0"}, w.declaredGroups(d.id))
 }
 
@@ -138,6 +138,10 @@ func declarationsEnd(w *world) {
 			late.Generation = w.row(d.id).Generation
 			w.declare(d.id, late)
 			assert.Equal(w, []string{"g 2"}, w.declaredGroups(d.id))
+			require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), d.id, before, "g"))
+			assert.Equal(w, []string{"g 2"}, w.declaredGroups(d.id), "who withdraws what a former enrollment had does not take this one's")
+			require.NoError(w, w.Declarations.DeleteDeclarations(w.Context(), d.id, late.Generation, "g"))
+			assert.Empty(w, w.declaredGroups(d.id))
 		}
 	}
 }
@@ -191,7 +195,7 @@ func declarationsCanceled(w *world) {
 	d := w.enrolled("D")
 	w.declare(d.id, declared("g", "1"))
 	require.Error(w, w.Declarations.PutDeclarations(canceled(), d.id, declared("g", "2")))
-	require.Error(w, w.Declarations.DeleteDeclarations(canceled(), d.id, "g"))
+	require.Error(w, w.Declarations.DeleteDeclarations(canceled(), d.id, 0, "g"))
 	_, err := w.Declarations.DeclarationGroups(canceled(), d.id)
 	require.Error(w, err)
 	assert.Equal(w, []string{"g 1"}, w.declaredGroups(d.id))

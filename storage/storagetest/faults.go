@@ -106,7 +106,7 @@ func moreCalls(w *world, d *device, all map[string]func(context.Context) error) 
 	}
 	if w.Declarations != nil {
 		all["PutDeclarations"] = func(ctx context.Context) error { return w.Declarations.PutDeclarations(ctx, d.id, declared("a", "1")) }
-		all["DeleteDeclarations"] = func(ctx context.Context) error { return w.Declarations.DeleteDeclarations(ctx, d.id, "a") }
+		all["DeleteDeclarations"] = func(ctx context.Context) error { return w.Declarations.DeleteDeclarations(ctx, d.id, 0, "a") }
 		all["DeclarationGroups"] = func(ctx context.Context) error { _, err := w.Declarations.DeclarationGroups(ctx, d.id); return err }
 	}
 	if w.Vault != nil {

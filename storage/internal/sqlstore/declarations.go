@@ -11,10 +11,12 @@ const (
 	lockDevice   = "SELECT id FROM mdm_enrollments WHERE tenant = ? AND device = ? AND usr = '' {lock}"
 	selectGroups = `SELECT d.name, e.generation, d.sealed FROM mdm_enrollments e JOIN mdm_declarations d ON d.enrollment = e.id
 		WHERE e.tenant = ? AND e.device = ? AND e.usr = ? ORDER BY d.name`
-	otherGroups  = "SELECT COUNT(*) FROM mdm_declarations WHERE enrollment = ? AND name <> ?"
-	upsertGroup  = "INSERT INTO mdm_declarations (enrollment, name, sealed) VALUES (?, ?, ?) {upsert enrollment, name: sealed = {new sealed}}"
-	deleteGroup  = "DELETE FROM mdm_declarations WHERE enrollment = (SELECT id FROM mdm_enrollments WHERE tenant = ? AND device = ? AND usr = ?) AND name = ?"
-	forgetGroups = "DELETE FROM mdm_declarations WHERE enrollment = ?"
+	otherGroups = "SELECT COUNT(*) FROM mdm_declarations WHERE enrollment = ? AND name <> ?"
+	upsertGroup = "INSERT INTO mdm_declarations (enrollment, name, sealed) VALUES (?, ?, ?) {upsert enrollment, name: sealed = {new sealed}}"
+	deleteGroup = "DELETE FROM mdm_declarations WHERE enrollment = (SELECT id FROM mdm_enrollments WHERE tenant = ? AND device = ? AND usr = ?) AND name = ?"
+	// deleteGroupOf deletes that of one generation.
+	deleteGroupOf = "DELETE FROM mdm_declarations WHERE enrollment = (SELECT id FROM mdm_enrollments WHERE tenant = ? AND device = ? AND usr = ? AND generation = ?) AND name = ?"
+	forgetGroups  = "DELETE FROM mdm_declarations WHERE enrollment = ?"
 )
 
 // PutDeclarations implements ddm.Store. The device is locked, so that its generation does not end meanwhile.
@@ -51,12 +53,16 @@ func (db *DB) PutDeclarations(ctx context.Context, id mdm.EnrollmentID, g ddm.Gr
 }
 
 // DeleteDeclarations implements ddm.Store.
-func (db *DB) DeleteDeclarations(ctx context.Context, id mdm.EnrollmentID, name string) error {
+func (db *DB) DeleteDeclarations(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, name string) error {
 	if !ddm.IsGroupName(name) { // not every database takes it as text
 		return ctx.Err()
 	}
 	return db.update(ctx, func(t *tx) error {
-		t.exec(&turn{}, deleteGroup, id.Tenant, id.Device, id.User, name)
+		if g == 0 {
+			t.exec(&turn{}, deleteGroup, id.Tenant, id.Device, id.User, name)
+		} else {
+			t.exec(&turn{}, deleteGroupOf, id.Tenant, id.Device, id.User, int64(g), name)
+		}
 		return nil
 	})
 }

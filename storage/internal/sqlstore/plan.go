@@ -40,7 +40,8 @@ func Statements(d *Dialect) []*Call {
 		&Call{Text: d.text(runsOfAll), Args: []any{"x", "x"}}, &Call{Text: d.text(fmt.Sprintf(dueRuns, 0)), Args: []any{"x", now, now, int64(10)}},
 		&Call{Text: d.text(lockSession), Args: []any{"x"}},
 		&Call{Text: d.text(selectGroups), Args: []any{"x", "x", "x"}}, &Call{Text: d.text(otherGroups), Args: []any{now, "x"}},
-		&Call{Text: d.text(deleteGroup), Args: []any{"x", "x", "x", "x"}}, &Call{Text: d.text(forgetGroups), Args: []any{now}},
+		&Call{Text: d.text(deleteGroup), Args: []any{"x", "x", "x", "x"}},
+		&Call{Text: d.text(deleteGroupOf), Args: []any{"x", "x", "x", now, "x"}}, &Call{Text: d.text(forgetGroups), Args: []any{now}},
 		&Call{Text: d.text(endedSessions), Args: []any{now, int64(10)}})
 }
 
