@@ -154,7 +154,7 @@ type guardLoss struct {
 func (g *Guard) missing() *workflow.Workflow[guardLoss] {
 	return &workflow.Workflow[guardLoss]{Name: guardMissing, First: "look", Outlives: true,
 		Listens: []mdm.EventType{mdm.EventWorkflowCanceled, mdm.EventWorkflowFailed, mdm.EventWorkflowDone},
-		Start: g.remember, Steps: machineSteps[guardLoss]{"look": g.missed}, Retry: workflow.Retry{Limit: 1000}}
+		Start:   g.remember, Steps: machineSteps[guardLoss]{"look": g.missed}, Retry: workflow.Retry{Limit: 1000}}
 }
 
 // remember begins with the end of a run of Lost Mode that does not say where the device is, and begins again what an operator

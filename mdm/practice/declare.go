@@ -49,7 +49,7 @@ type declaredWord struct {
 	Version   string                      `json:",omitempty"`
 	Build     string                      `json:",omitempty"`
 	Install   string                      `json:",omitempty"` // the state of an update
-	Stands    map[string]declaredStanding `json:",omitempty"` // of declarations of practices, and of those that are invalid
+	Stands    map[string]declaredStanding `json:",omitempty"` // of declarations of practices
 }
 
 // declaredStanding is how a declaration stands.
@@ -60,8 +60,9 @@ type declaredStanding struct {
 	Reason string `json:",omitempty"` // the first
 }
 
-// maxStands is how many declarations of a report are passed on.
-const maxStands = 32
+// maxStands is how many declarations of a report are passed on: more than practices declare on one device. A run keeps what it has not
+// come to.
+const maxStands = 12
 
 func declaredWordOf(r ddm.StatusReport) (w declaredWord) {
 	items, _ := ddm.StatusItemsOf(r)
@@ -80,17 +81,18 @@ func declaredWordOf(r ddm.StatusReport) (w declaredWord) {
 	}
 	w.Stands = map[string]declaredStanding{}
 	all := slices.Concat(m.Declarations.Configurations, m.Declarations.Activations, m.Declarations.Assets)
-	for _, ours := range []bool{true, false} { // ours first, whatever else there is
-		for _, s := range all {
-			if ours != declaredOurs(s.Identifier) || !ours && s.Valid != ddm.StatusValidInvalid || len(w.Stands) >= maxStands || len(s.Identifier) > ddm.MaxIdentifier {
-				continue
-			}
-			one := declaredStanding{Token: said(s.ServerToken), Active: s.Active, Valid: lockWord(string(s.Valid))}
-			if len(s.Reasons) > 0 {
-				one.Reason = declaredReason(s.Reasons[0].Code)
-			}
-			w.Stands[s.Identifier] = one
+	for _, s := range all {
+		if !declaredOurs(s.Identifier) || len(w.Stands) >= maxStands || len(s.Identifier) > ddm.MaxIdentifier {
+			continue
 		}
+		one := declaredStanding{Active: s.Active, Valid: lockWord(string(s.Valid))}
+		if len(s.ServerToken) <= ddm.MaxIdentifier { // else it is none of ours
+			one.Token = s.ServerToken
+		}
+		if len(s.Reasons) > 0 {
+			one.Reason = declaredReason(s.Reasons[0].Code)
+		}
+		w.Stands[s.Identifier] = one
 	}
 	return w
 }
