@@ -95,7 +95,7 @@ func (p *practices) mayBegin() []string {
 // end ends the management of a device: it is told to remove its profile, if that is known by name, and refused after that.
 func (p *practices) end(s *server.Server) func(context.Context, mdm.EnrollmentID, mdm.Generation, string) error {
 	return func(ctx context.Context, id mdm.EnrollmentID, g mdm.Generation, reason string) error {
-		if p.ending == nil || id.IsUser() {
+		if p.ending == nil || id.IsUser() || g != 0 { // Begin is for whatever generation is there
 			return s.Checkin().End(ctx, id, g, reason)
 		}
 		_, err := p.ending.Begin(ctx, s.Workflows(), id, practice.EndingOrder{Actor: "api", Reason: reason})
