@@ -147,3 +147,25 @@ func TestBP06_ByDeclarationUnheard(t *testing.T) {
 		assert.Equal(t, int64(10), *got.Payload.(*ddm.PasscodeSettings).MinimumLength)
 	})
 }
+
+// TestUpdateByDeclarationOfAnother: what a device says of a declaration that was there before says nothing of this one.
+func TestUpdateByDeclarationOfAnother(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		groups := l.groups()
+		update := &practice.Update{Roster: l.stores.Roster, Declarer: groups}
+		l.declaring(groups, nil, update.Workflows()...)
+		d := l.enrolled(mdmtest.Config{})
+		l.settle(d)
+		r, err := update.Begin(t.Context(), l.server.Workflows(), id(d), practice.UpdateOrder{Actor: "ada", Reason: "a hole", Version: "18.3", Deadline: l.now().Add(72 * time.Hour)})
+		require.NoError(t, err)
+		l.settle(d)
+		stale := map[string]any{"identifier": practice.UpdateDeclaration, "server-token": "former", "active": false, "valid": "invalid",
+			"reasons": []any{map[string]any{"code": ddm.ReasonErrorConfigurationNotSupported}}}
+		word := ddm.StatusReport{StatusItems: map[string]any{"management": map[string]any{"declarations": map[string]any{"configurations": []any{stale}}}}}
+		require.NoError(t, practice.TellReport(t.Context(), l.server.Workflows(), id(d), word))
+		l.settle(d)
+		assert.Contains(t, d.Active(), practice.UpdateDeclaration)
+		assert.NotContains(t, took(d), "ScheduleOSUpdate")
+		assert.NotContains(t, l.run(r.ID).Note, "invalid")
+	})
+}

@@ -29,6 +29,7 @@ func (u *Update) heard(t *workflow.Turn, s *updateState, word declaredWord) work
 		s.Reports = updateWord(word.Version)
 	}
 	stands, said := word.Stands[UpdateDeclaration]
+	said = said && stands.Token == s.Order.Declarations()[0].ServerToken // else it is of an order before
 	if said {
 		s.Invalid = stands.trouble()
 	}
