@@ -36,6 +36,7 @@ const (
 type passcodeDeclaredState struct {
 	Sum       string       `json:",omitempty"` // of what was declared last
 	Policy    string       `json:",omitempty"` // the server token of its policy
+	Gating    string       `json:",omitempty"` // the server token of its gate
 	At        time.Time    `json:",omitzero"`  // when
 	Heard     time.Time    `json:",omitzero"`  // when the device last said how it stands
 	Known     bool         `json:",omitempty"` // it has named the policy since it was declared
@@ -129,6 +130,11 @@ func (p *Passcode) publish(ctx context.Context, t *workflow.Turn, s *passcodeSta
 		d.Policy, s.Grace = policy, time.Time{}
 	}
 	d.Sum, d.At, d.Known = text, t.Now, false
+	for _, one := range g.Declarations {
+		if one.Identifier == p.prefix()+passcodeSuffix+passcodeGateSuffix {
+			d.Gating = one.ServerToken
+		}
+	}
 	return nil
 }
 
@@ -152,7 +158,7 @@ func (p *Passcode) heard(t *workflow.Turn, s *passcodeState, times ComplianceTim
 			d.Off = policy.trouble()
 		}
 	}
-	if gate, there := word.Stands[name+passcodeGateSuffix]; there {
+	if gate := word.Stands[name+passcodeGateSuffix]; gate.Token == d.Gating && d.Gating != "" { // else it is of what was declared before
 		d.Gate = complianceOf(&gate.Active)
 		if gate.unsupported() {
 			d.Off = gate.trouble()

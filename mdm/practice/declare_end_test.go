@@ -169,3 +169,19 @@ func TestUpdateByDeclarationOfAnother(t *testing.T) {
 		assert.NotContains(t, l.run(r.ID).Note, "invalid")
 	})
 }
+
+// TestBP06_ByDeclarationOfAnotherGate: so it is with the gate.
+func TestBP06_ByDeclarationOfAnotherGate(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, l *lab) {
+		l.byDeclaration(nil)
+		d := l.enrolled(mdmtest.Config{})
+		l.settle(d)
+		stale := map[string]any{"identifier": "practice.passcode.gate", "server-token": "former", "active": false, "valid": "invalid",
+			"reasons": []any{map[string]any{"code": ddm.ReasonErrorUnableToParsePredicate}}}
+		word := ddm.StatusReport{StatusItems: map[string]any{"management": map[string]any{"declarations": map[string]any{"activations": []any{stale}}}}}
+		require.NoError(t, practice.TellReport(t.Context(), l.server.Workflows(), id(d), word))
+		l.settle(d)
+		assert.Equal(t, "declared", l.theRun("passcode").Step)
+		assert.Contains(t, d.Active(), "mail")
+	})
+}
