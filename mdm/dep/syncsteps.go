@@ -173,71 +173,6 @@ func (t *turn) pageSize(uri string) int {
 	return max(size, 1)
 }
 
-// told folds a page to what is now, of each device. What Apple says in words that we do not know is looked up.
-func (t *turn) told(ctx context.Context, page DevicePage) ([]Told, error) {
-	fetch := t.server.Sync.Phase == PhaseFetch
-	var out []Told
-	var open []string // serial numbers to look up
-	place := make(map[string]int, len(page.Devices))
-	for _, d := range page.Devices {
-		if !IsSerial(d.SerialNumber) {
-			t.progress.Odd++
-			t.log(ctx, slog.LevelWarn, "a device without a serial number that can be kept", t.progress.Server)
-			continue
-		}
-		next := Told{Device: d, Gone: d.OpType == OpDeleted}
-		i, twice := place[d.SerialNumber]
-		switch {
-		case !twice:
-			place[d.SerialNumber] = len(out)
-			out = append(out, next)
-		case !d.OpDate.Before(out[i].Device.OpDate):
-			out[i] = next
-		}
-	}
-	for _, v := range out {
-		if !fetch && v.Device.OpType != OpAdded && v.Device.OpType != OpModified && !v.Gone {
-			open = append(open, v.Device.SerialNumber)
-		}
-	}
-	if len(open) == 0 {
-		return out, nil
-	}
-	details, err := t.details(ctx, open)
-	if err != nil {
-		return nil, err
-	}
-	for _, serial := range open {
-		date := out[place[serial]].Device.OpDate
-		v := details[serial]
-		v.Device.OpDate = date
-		out[place[serial]] = v
-	}
-	return out, nil
-}
-
-// details looks devices up. One that Apple gives no answer about is taken for present, as it was.
-func (t *turn) details(ctx context.Context, serials []string) (map[string]Told, error) {
-	var found map[string]Device
-	err := t.call(ctx, func(ctx context.Context) (err error) {
-		found, err = t.source.DeviceDetails(ctx, serials)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]Told, len(serials))
-	for _, serial := range serials {
-		d, ok := found[serial]
-		if !ok {
-			return nil, mdm.Errorf(mdm.Unavailable, "dep.Sync", "Apple said nothing of device %q, which it was asked about", serial)
-		}
-		d.SerialNumber = serial
-		out[serial] = Told{Device: d, Gone: d.ResponseStatus == StatusNotFound}
-	}
-	return out, nil
-}
-
 // keepPage writes what a page says, and the cursor after it. Of a page with more devices than were asked for the cursor comes with
 // the last of them.
 func (t *turn) keepPage(ctx context.Context, page DevicePage, told []Told) error {
@@ -357,9 +292,11 @@ func (t *turn) sweep(ctx context.Context) error {
 	}
 	told := make([]Told, 0, len(found))
 	for _, serial := range missing {
-		told = append(told, found[serial])
+		if m, ok := found[serial]; ok {
+			told = append(told, m)
+		}
 	}
-	if t.Handle != nil {
+	if t.Handle != nil && len(told) > 0 {
 		if err := t.Handle(ctx, t.progress.Server, told); err != nil {
 			return err
 		}
