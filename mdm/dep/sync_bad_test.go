@@ -16,6 +16,14 @@ type odd struct {
 	*script
 
 	details func(map[string]dep.Device)
+	changed func()
+}
+
+func (o *odd) SyncDevices(ctx context.Context, cursor string, limit int) (dep.DevicePage, error) {
+	if o.changed != nil {
+		o.changed()
+	}
+	return o.script.SyncDevices(ctx, cursor, limit)
 }
 
 func (o *odd) DeviceDetails(ctx context.Context, serials []string) (map[string]dep.Device, error) {
@@ -25,7 +33,7 @@ func (o *odd) DeviceDetails(ctx context.Context, serials []string) (map[string]d
 }
 
 func (w *world) detailsAre(change func(map[string]dep.Device)) {
-	w.Connect = func(dep.Key) dep.Source { return &odd{w.apple, change} }
+	w.Connect = func(dep.Key) dep.Source { return &odd{script: w.apple, details: change} }
 }
 
 func TestSyncIsNotHeldUpByADeviceThatAppleSaysNothingOf(t *testing.T) {
@@ -110,4 +118,60 @@ func TestSyncCountsEntriesThatCannotBeRead(t *testing.T) {
 	w := newWorld(t)
 	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A"), Unreadable: 3, Cursor: "c"}}
 	assert.Equal(t, 3, w.sync().Odd)
+}
+
+func TestSyncMakesNoCallThatOutlastsItsLease(t *testing.T) {
+	t.Parallel()
+	w := fetched(t, "A")
+	w.apple.changes["c"] = answer{page: dep.DevicePage{Devices: []dep.Device{op("?", "A", 1)}, Cursor: "d"}}
+	looked := 0
+	w.Connect = func(dep.Key) dep.Source {
+		return &odd{script: w.apple, changed: func() { w.now = w.now.Add(80 * time.Second) }, details: func(map[string]dep.Device) {
+			looked++
+			assert.GreaterOrEqual(t, w.server().Sync.HeldUntil.Sub(w.now), 90*time.Second, "as long as a call may take")
+		}}
+	}
+	w.sync()
+	assert.Equal(t, 1, looked)
+}
+
+// twice is a store that never hears that a commit of its has succeeded at once.
+type twice struct{ dep.Store }
+
+func (s *twice) Keep(ctx context.Context, k dep.Key, serials []string, keep func(*dep.Server, map[string]*dep.Record) (dep.Kept, error)) error {
+	if err := s.Store.Keep(ctx, k, serials, keep); err != nil {
+		return err
+	}
+	return s.Store.Keep(ctx, k, serials, keep)
+}
+
+func (s *twice) ChangeServer(ctx context.Context, k dep.Key, change func(*dep.Server) error) (dep.Server, error) {
+	if v, err := s.Store.ChangeServer(ctx, k, change); err != nil {
+		return v, err
+	}
+	return s.Store.ChangeServer(ctx, k, change)
+}
+
+func TestSyncWhenTheAnswersToCommitsAreLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Store = &twice{w.store}
+	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A", "B"), Cursor: "c1", More: true}}
+	w.apple.fetch["c1"] = answer{page: dep.DevicePage{Devices: devices("C"), Cursor: "c2"}}
+	w.apple.changes["c2"] = answer{page: dep.DevicePage{Devices: []dep.Device{op("deleted", "A", 1), op("added", "D", 1)}, Cursor: "c3"}}
+	p := w.sync()
+	assert.Equal(t, []string{"B", "C", "D"}, w.present())
+	assert.Equal(t, dep.Tally{Told: 5, Added: 4, Removed: 1}, p.Tally)
+	assert.Equal(t, 3, w.server().Sync.Fetched)
+	assert.Equal(t, []string{"inventory.added A", "inventory.added B", "inventory.added C", "inventory.removed A", "inventory.added D"}, w.events())
+
+	w.apple.fails["account"] = &dep.Error{Status: 403, Code: dep.ErrTermsNotSigned}
+	_, err := w.Sync(t.Context(), key)
+	require.ErrorIs(t, err, dep.ErrTermsNotSigned)
+	delete(w.apple.fails, "account")
+	w.now = w.now.Add(dep.DefaultFullEvery)
+	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("C", "D"), Cursor: "c4"}}
+	w.sync()
+	assert.Equal(t, []string{"C", "D"}, w.present())
+	assert.Equal(t, []string{"inventory.stopped ", "inventory.removed B", "inventory.goes-on "}, w.events())
 }

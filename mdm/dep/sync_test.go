@@ -183,7 +183,7 @@ func TestSyncIsOneProcesssAtATime(t *testing.T) {
 	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c"}}
 	other = &dep.Syncer{Store: w.Store, Connect: w.Connect, Clock: w.Clock}
 	w.Handle = func(context.Context, dep.Key, []dep.Told) error {
-		w.now = w.now.Add(dep.DefaultLease)
+		w.now = w.now.Add(dep.DefaultLease + time.Second)
 		_, err := other.Sync(t.Context(), key)
 		require.NoError(t, err)
 		return nil

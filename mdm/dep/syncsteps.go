@@ -39,9 +39,14 @@ func (t *turn) all(ctx context.Context, server Server) error {
 	}
 }
 
-// call makes a call to Apple that does not outlast the lease.
+// call makes a call to Apple that does not outlast the lease, which is renewed first if something took long since it was last.
 func (t *turn) call(ctx context.Context, do func(context.Context) error) error {
 	limit := time.Duration(float64(t.lease()) * callPart)
+	if t.server.Sync.HeldUntil.Sub(t.now()) < limit {
+		if err := t.keep(ctx, nil, func(*Server, map[string]*Record) (Kept, error) { return Kept{}, nil }); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, mdm.Errorf(mdm.Unavailable, "dep.Sync", "Apple gave no answer within %v", limit))
 	defer cancel()
 	err := do(ctx)
@@ -70,11 +75,17 @@ func (t *turn) account(ctx context.Context) error {
 	})
 }
 
-// keep writes to the server and its records if the sync is still this one's and where it was, and renews the lease.
+// keep writes to the server and its records if the sync is still this one's and where it was, and renews the lease. What it finds written
+// by itself, as the answer to a commit can be lost, it leaves as it is.
 func (t *turn) keep(ctx context.Context, serials []string, do func(*Server, map[string]*Record) (Kept, error)) error {
 	var next Server
+	var wrote time.Time // HeldUntil, which is another one each time
 	err := t.Store.Keep(ctx, t.progress.Server, serials, func(v *Server, known map[string]*Record) (Kept, error) {
-		at, now := &t.server.Sync, t.now()
+		at := &t.server.Sync
+		if !wrote.IsZero() && v.Sync.Holder == t.holder && v.Sync.HeldUntil.Equal(wrote) {
+			next = *v
+			return Kept{}, nil
+		}
 		if v.Sync.Holder != t.holder || v.Sync.Round != at.Round || v.Sync.Phase != at.Phase || v.Sync.Cursor != at.Cursor {
 			return Kept{}, ErrLost
 		}
@@ -82,7 +93,11 @@ func (t *turn) keep(ctx context.Context, serials []string, do func(*Server, map[
 		if err != nil {
 			return Kept{}, err
 		}
-		v.Sync.HeldUntil = now.Add(t.lease())
+		wrote = t.now().Add(t.lease()).UTC().Truncate(time.Microsecond)
+		if wrote.Equal(v.Sync.HeldUntil) {
+			wrote = wrote.Add(time.Microsecond)
+		}
+		v.Sync.HeldUntil = wrote
 		next = *v
 		return kept, nil
 	})
