@@ -115,17 +115,21 @@ func (r *Record) Wanted(s *Server) string {
 // Right reports whether the device has the profile that it ought to have, or nothing is to be done about it.
 func (r *Record) Right(s *Server) bool {
 	want := r.Wanted(s)
-	has := r.Device.ProfileStatus == ProfileAssigned || r.Device.ProfileStatus == ProfilePushed
-	return r.Gone || want == "" || has && r.Device.ProfileUUID == want
+	return r.Gone || want == "" || r.Device.has(want)
+}
+
+// has reports whether Apple says that the device has a profile. A state that is missing, or a new one, says nothing against its UUID.
+func (d *Device) has(uuid string) bool {
+	return d.ProfileUUID == uuid && d.ProfileStatus != ProfileEmpty && d.ProfileStatus != ProfileRemoved
 }
 
 // Judge makes the device due if it has not the profile that it ought to have, and not due if it has. If it is due already, for the
-// same profile, that is left as it is.
+// same profile, that is left as it is, unless it is so late that a clock was wrong.
 func (r *Record) Judge(s *Server, now time.Time) {
 	switch {
 	case r.Right(s):
 		r.Assignment.Due, r.Assignment.Tries = time.Time{}, 0
-	case r.Assignment.Due.IsZero() || r.Assignment.Profile != "" && r.Assignment.Profile != r.Wanted(s):
+	case r.Assignment.Due.IsZero() || r.Assignment.Profile != "" && r.Assignment.Profile != r.Wanted(s) || r.Assignment.Due.Sub(now) > maxRetryAfter+oddClock:
 		r.Assignment.Due, r.Assignment.Tries = now, 0
 	}
 }

@@ -119,10 +119,10 @@ func (t *turn) details(ctx context.Context, serials []string) (map[string]Told, 
 			t.log(ctx, slog.LevelWarn, "a device that Apple says nothing of when it is asked", t.progress.Server, slog.String("serial", serial),
 				slog.String("answer", printable(d.ResponseStatus)))
 		case d.ResponseStatus == "", d.ResponseStatus == StatusSuccess:
-			d.SerialNumber = serial
+			d.SerialNumber, d.OpDate = serial, time.Time{}
 			out[serial] = Told{Device: d}
 		case d.ResponseStatus == StatusNotFound, d.ResponseStatus == StatusNotAccessible:
-			d.SerialNumber = serial
+			d.SerialNumber, d.OpDate = serial, time.Time{}
 			out[serial] = Told{Device: d, Gone: true}
 		}
 	}
