@@ -46,7 +46,7 @@ func Import(ctx context.Context, store Store, key Key, p7m []byte, other bool, n
 		case err != nil:
 			return err
 		}
-		v.Token, v.Stopped, v.Sync.NotBefore = token, nil, time.Time{}
+		v.Token, v.Sync.NotBefore = token, time.Time{} // Stopped stays until a call succeeds, which is told then
 		return nil
 	})
 }

@@ -95,9 +95,10 @@ type Sync struct {
 	Fetched      int       // devices in this round
 }
 
-// Take gives the sync to a holder for so long, or renews that. It is false if somebody else has it.
+// Take gives the sync to a holder for so long, or renews that. It is false if somebody else has it. One that is held for more than
+// two days from now was taken by a wrong clock, and is free.
 func (s *Sync) Take(holder string, now time.Time, d time.Duration) bool {
-	if s.Holder != "" && s.Holder != holder && now.Before(s.HeldUntil) {
+	if left := s.HeldUntil.Sub(now); s.Holder != "" && s.Holder != holder && left > 0 && left <= max(2*oddClock, d) {
 		return false
 	}
 	s.Holder, s.HeldUntil = holder, now.Add(d)

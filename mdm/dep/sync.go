@@ -22,8 +22,8 @@ const (
 // ErrHeld is the error of a sync that somebody else is at.
 var ErrHeld = errors.New("dep: somebody else is syncing this server")
 
-// ErrLost is the error of a sync that came too late: somebody else took it, or the server was changed under it. Nothing of
-// the page was kept.
+// ErrLost is the error of a sync that came too late: somebody else took it, or the server was changed under it, as by Full. Nothing of
+// the last page was kept.
 var ErrLost = errors.New("dep: the sync is somebody else's now")
 
 // ErrLoop is the error of a sync that Apple sends in circles. What was told is kept.
@@ -52,8 +52,10 @@ type Syncer struct {
 	Connect func(Key) Source                               // required: the client of a server, the same one each time
 	Servers func(context.Context) iter.Seq2[Server, error] // whom Run syncs; nil: those of the tenant ""
 
-	// Handle is told what a page changes before it is kept: an error stops the sync there, and the page comes again. It may
-	// hear of a page more than once, even of one that never is kept. Consumers of the store's events need none. Nil: nobody.
+	// Handle is told what a page says before it is kept: an error stops the sync there, and the page comes again. It may
+	// hear of a page more than once, even of one that never is kept; of devices that have not changed; and of what is older than
+	// what is known, by OpDate, and changes nothing. Consumers of the store's events hear of changes only, and need none. Nil:
+	// nobody.
 	Handle func(ctx context.Context, key Key, told []Told) error
 
 	Every     time.Duration // how long Run waits between syncs of a server; 0: DefaultSyncEvery
@@ -89,7 +91,7 @@ type Tally struct {
 	Added    int
 	Modified int
 	Removed  int
-	Odd      int // that cannot be kept, having no serial number
+	Odd      int // that cannot be kept, having no serial number, or that Apple says nothing of when it is asked
 }
 
 func (s *Syncer) now() time.Time {
@@ -169,8 +171,8 @@ func (t *turn) take(ctx context.Context, key Key) (Server, error) {
 		now := t.now()
 		switch {
 		case v.Token.ConsumerKey == "":
-			return mdm.Errorf(mdm.Forbidden, "dep.Sync", "the server %q has no token yet", key)
-		case now.Before(v.Sync.NotBefore):
+			return mdm.Errorf(mdm.Forbidden, "dep.Sync", "server %q: %w", key, ErrNoToken)
+		case now.Before(v.Sync.NotBefore) && v.Sync.NotBefore.Sub(now) <= maxRetryAfter+oddClock: // else a clock was wrong
 			return &Error{Call: "sync", RetryAfter: v.Sync.NotBefore.Sub(now), Code: ErrThrottled}
 		case !v.Sync.Take(t.holder, now, t.lease()):
 			return ErrHeld

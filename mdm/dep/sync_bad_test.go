@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gomdm/applemdm/mdm/dep"
+	"github.com/gomdm/applemdm/mdm/mdmtest"
+	"github.com/gomdm/applemdm/storage/memory"
 )
 
 // odd is an Apple whose details can be changed.
@@ -174,4 +176,75 @@ func TestSyncWhenTheAnswersToCommitsAreLost(t *testing.T) {
 	w.sync()
 	assert.Equal(t, []string{"C", "D"}, w.present())
 	assert.Equal(t, []string{"inventory.stopped ", "inventory.removed B", "inventory.goes-on "}, w.events())
+}
+
+func TestSyncWithoutACursorForChangesFetchesAll(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apple.fetch[""] = answer{page: dep.DevicePage{}} // of a server without devices
+	w.sync()
+	assert.Equal(t, []string{"account", "fetch "}, w.apple.calls, "changes cannot be asked for without a cursor")
+	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c"}}
+	w.sync()
+	assert.Equal(t, []string{"A"}, w.present())
+}
+
+func TestSyncAfterAClockThatWasWrong(t *testing.T) {
+	t.Parallel()
+	later := start.AddDate(5, 0, 0)
+	for name, wrong := range map[string]func(*dep.Sync){
+		"the lease":        func(s *dep.Sync) { s.Holder, s.HeldUntil = "a process that was killed", later },
+		"the pause":        func(s *dep.Sync) { s.NotBefore = later },
+		"the fetch of all": func(s *dep.Sync) { s.FetchedAt = later },
+		"all of them":      func(s *dep.Sync) { s.Holder, s.HeldUntil, s.NotBefore, s.FetchedAt = "x", later, later, later },
+	} {
+		w := fetched(t, "A")
+		w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A", "B"), Cursor: "d"}}
+		_, err := w.store.ChangeServer(t.Context(), key, func(v *dep.Server) error {
+			wrong(&v.Sync)
+			return nil
+		})
+		require.NoError(t, err)
+		w.sync()
+		if w.server().Sync.FetchedAt.Equal(later) {
+			t.Error(name)
+		}
+	}
+}
+
+func TestSyncTellsThatAServerGoesOnWithANewToken(t *testing.T) {
+	t.Parallel()
+	apple := mdmtest.NewABM()
+	defer apple.Close()
+	store := memory.New()
+	at := apple.Server("MDM")
+	v, err := dep.Enlist(t.Context(), store.Stores().DEP, key, start)
+	require.NoError(t, err)
+	_, err = dep.Import(t.Context(), store.Stores().DEP, key, apple.Token(at, v.KeyPair.Certificate), false, start)
+	require.NoError(t, err)
+	w := &world{t: t, db: store, store: store.Stores().DEP, apple: &script{fails: map[string]error{}, fetch: map[string]answer{"": {}}}, now: start}
+	w.Syncer = dep.Syncer{Store: w.store, Connect: func(dep.Key) dep.Source { return w.apple }, Clock: func() time.Time { return w.now }}
+	w.apple.fails["account"] = &dep.Error{Status: 401, Reason: dep.ErrTokenRefused}
+	_, err = w.Sync(t.Context(), key)
+	require.ErrorIs(t, err, dep.ErrTokenRefused)
+	_, err = dep.Import(t.Context(), w.store, key, apple.Token(at, v.KeyPair.Certificate), false, start)
+	require.NoError(t, err)
+	delete(w.apple.fails, "account")
+	w.sync()
+	assert.Nil(t, w.server().Stopped)
+	assert.Equal(t, []string{"inventory.stopped ", "inventory.goes-on "}, w.events())
+}
+
+func TestSyncWithoutAToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.store.ChangeServer(t.Context(), key, func(v *dep.Server) error {
+		v.Token = dep.Token{}
+		return nil
+	})
+	require.NoError(t, err)
+	_, err = w.Sync(t.Context(), key)
+	require.ErrorIs(t, err, dep.ErrNoToken)
+	_, person := dep.AsProblem(err)
+	assert.True(t, person, "somebody has to import one")
 }

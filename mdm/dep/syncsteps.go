@@ -23,8 +23,8 @@ func (t *turn) all(ctx context.Context, server Server) error {
 	if err := t.account(ctx); err != nil {
 		return err
 	}
-	if v := &t.server.Sync; v.Phase == PhaseChange && t.now().Sub(v.FetchedAt) >= or(t.FullEvery, DefaultFullEvery) {
-		if err := t.refetch(ctx, "it is time"); err != nil {
+	if why := t.server.Sync.stale(t.now(), or(t.FullEvery, DefaultFullEvery)); why != "" {
+		if err := t.refetch(ctx, why); err != nil {
 			return err
 		}
 	}
@@ -37,6 +37,20 @@ func (t *turn) all(ctx context.Context, server Server) error {
 			return err
 		}
 	}
+}
+
+// stale returns why all devices have to be fetched, empty if changes are enough.
+func (s *Sync) stale(now time.Time, every time.Duration) string {
+	since := now.Sub(s.FetchedAt)
+	switch {
+	case s.Phase != PhaseChange:
+		return "" // they are being fetched
+	case s.Cursor == "":
+		return "Apple gave no cursor to ask for changes with"
+	case since >= every, since < -oddClock:
+		return "it is time"
+	}
+	return ""
 }
 
 // call makes a call to Apple that does not outlast the lease, which is renewed first if something took long since it was last.
@@ -119,6 +133,9 @@ func (t *turn) refetch(ctx context.Context, why string) error {
 func (t *turn) step(ctx context.Context) (more bool, err error) {
 	if t.server.Sync.Phase == PhaseSweep {
 		return true, t.sweep(ctx)
+	}
+	if t.server.Sync.Phase == PhaseChange && t.server.Sync.Cursor == "" {
+		return false, nil // all were fetched, and changes cannot be asked for
 	}
 	page, err := t.page(ctx)
 	switch {
