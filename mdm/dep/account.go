@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/gomdm/applemdm/internal/clip"
 )
 
 // Account is the organization and the server that a token is for. (Apple: AccountDetail.)
@@ -106,6 +108,23 @@ func (a Account) MarshalJSON() ([]byte, error) {
 	}
 	return encodeObject(&a, accountKeys, extra)
 }
+
+// bounded returns the account without what would be too much to keep.
+func (a Account) bounded() Account {
+	a.Extra = bound(&a, accountKeys, a.Extra)
+	a.URLs = slices.Clone(a.URLs[:min(len(a.URLs), maxURLs)])
+	for i := range a.URLs {
+		u := &a.URLs[i]
+		u.URI = clip.Text(u.URI, maxName, maxName-len("…"))
+		u.Methods = slices.Clone(u.Methods[:min(len(u.Methods), maxList)])
+		for n := range u.Methods {
+			u.Methods[n] = clip.Text(u.Methods[n], maxSerial, maxSerial-len("…"))
+		}
+	}
+	return a
+}
+
+const maxURLs = 64 // of an account; Apple tells of a few
 
 // Limits is how much a call may ask for, by what Account told: Limits(account.URLs).
 type Limits []URLLimit

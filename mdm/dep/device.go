@@ -146,8 +146,14 @@ const (
 // bounded returns the device without what would be too much to keep: texts are cut, and an Extra that is too large is dropped, so
 // that one odd device does not hold up all others.
 func (d Device) bounded() Device {
-	for _, key := range deviceKeys {
-		switch p := d.field(key).(type) {
+	d.Extra = bound(&d, deviceKeys, d.Extra)
+	return d
+}
+
+// bound cuts the texts of o, and returns extra if it is not too large.
+func bound(o object, keys []string, extra map[string]json.RawMessage) map[string]json.RawMessage {
+	for _, key := range keys {
+		switch p := o.field(key).(type) {
 		case *string:
 			*p = clip.Text(*p, maxText, maxText-len("…"))
 		case *[]string:
@@ -158,11 +164,11 @@ func (d Device) bounded() Device {
 		}
 	}
 	size := 0
-	for key, raw := range d.Extra {
+	for key, raw := range extra {
 		size += len(key) + len(raw)
 	}
 	if size > maxExtra {
-		d.Extra = nil
+		return nil
 	}
-	return d
+	return extra
 }

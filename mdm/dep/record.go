@@ -101,7 +101,7 @@ func sameDevice(a, b Device) bool {
 	}
 	x, err1 := json.Marshal(a)
 	y, err2 := json.Marshal(b)
-	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+	return err1 == nil && err2 == nil && bytes.Equal(bytes.ToValidUTF8(x, []byte("\ufffd")), bytes.ToValidUTF8(y, []byte("\ufffd"))) // as a body has them
 }
 
 // Wanted returns the profile that the device ought to have on its server, empty if what it has is left alone.

@@ -162,6 +162,7 @@ type turn struct {
 
 	server   Server // as it was kept last
 	restarts int    // by bad cursors
+	fetched  bool   // all, in this sync
 	repeats  int    // of the same cursor, or of pages with nothing in them
 }
 

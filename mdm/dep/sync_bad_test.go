@@ -2,6 +2,9 @@ package dep_test
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -247,4 +250,31 @@ func TestSyncWithoutAToken(t *testing.T) {
 	require.ErrorIs(t, err, dep.ErrNoToken)
 	_, person := dep.AsProblem(err)
 	assert.True(t, person, "somebody has to import one")
+}
+
+func TestSyncBoundsWhatItKeepsOfAnAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	long := strings.Repeat("x", 1<<20)
+	w.apple.account = dep.Account{ServerUUID: "UUID-1", OrgName: long, Extra: map[string]json.RawMessage{"x": json.RawMessage(`"` + long + `"`)},
+		URLs: slices.Repeat([]dep.URLLimit{{URI: long[:9999], Methods: slices.Repeat([]string{long[:9999]}, 20)}}, 100)}
+	w.sync()
+	v := w.server()
+	body, err := v.Body()
+	require.NoError(t, err)
+	assert.Less(t, len(body), dep.MaxBody)
+	assert.Equal(t, "UUID-1", v.Account.ServerUUID)
+}
+
+func TestSyncOfTextThatIsNoUTF8IsNoNewsTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	odd := devices("A")
+	odd[0].Extra = map[string]json.RawMessage{"x": json.RawMessage("\"\xff<\"")}
+	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: odd, Cursor: "c"}}
+	w.sync()
+	assert.Equal(t, []string{"inventory.added A"}, w.events())
+	w.now = w.now.Add(dep.DefaultFullEvery)
+	w.sync()
+	assert.Empty(t, w.events())
 }

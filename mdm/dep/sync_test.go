@@ -114,8 +114,16 @@ func TestSyncGivesUpOnCursorsThatAreAlwaysBad(t *testing.T) {
 	w.apple.changes["c"] = answer{err: &dep.Error{Status: 400, Code: dep.ErrExpiredCursor}}
 	_, err := w.Sync(t.Context(), key)
 	require.ErrorIs(t, err, dep.ErrExpiredCursor)
-	assert.Less(t, len(w.apple.calls), 20)
+	assert.Equal(t, []string{"account", "sync c", "fetch ", "sync c"}, w.apple.calls, "all are fetched once, which is much")
 	assert.Equal(t, []string{"A"}, w.present())
+
+	w.now = w.now.Add(time.Minute)
+	_, err = w.Sync(t.Context(), key)
+	require.ErrorIs(t, err, dep.ErrThrottled)
+	assert.Len(t, w.apple.calls, 4, "Apple is left alone for a while")
+	w.now = w.now.Add(time.Hour)
+	delete(w.apple.changes, "c")
+	w.sync()
 }
 
 func TestSyncStopsInALoop(t *testing.T) {

@@ -14,7 +14,8 @@ const (
 	maxRestarts = 3 // of a fetch in one sync, by cursors that Apple does not take
 	maxRepeats  = 5 // pages that bring nothing new
 	loopPause   = 10 * time.Minute
-	callPart    = 0.75 // of the lease, which a call to Apple may take
+	badPause    = time.Hour // after a cursor that Apple gave and does not take
+	callPart    = 0.75      // of the lease, which a call to Apple may take
 )
 
 // all goes on until there is nothing more to be told.
@@ -84,7 +85,7 @@ func (t *turn) account(ctx context.Context) error {
 		if was := v.Account.ServerUUID; was != "" && a.ServerUUID != "" && was != a.ServerUUID { // Import would have noticed another consumer key
 			return Kept{}, ErrOtherServer
 		}
-		v.Account = a
+		v.Account = a.bounded()
 		return Kept{}, nil
 	})
 }
@@ -142,8 +143,8 @@ func (t *turn) step(ctx context.Context) (more bool, err error) {
 	case errors.Is(err, ErrExhaustedCursor):
 		page = DevicePage{} // all was told
 	case errors.Is(err, ErrExpiredCursor), errors.Is(err, ErrInvalidCursor), errors.Is(err, ErrCursorRequired):
-		if t.restarts++; t.restarts > maxRestarts {
-			return false, err
+		if t.restarts++; t.fetched || t.restarts > maxRestarts {
+			return false, paused(err) // another fetch of all would not help
 		}
 		return true, t.refetch(ctx, err.Error())
 	case err != nil:
@@ -173,6 +174,17 @@ func (t *turn) step(ctx context.Context) (more bool, err error) {
 		return false, &loopError{}
 	}
 	return true, nil
+}
+
+// paused is an error with a pause before the next sync.
+func paused(err error) error {
+	e := &Error{Call: "sync", Reason: ErrUnavailable, Err: err}
+	var given *Error
+	if errors.As(err, &given) {
+		*e = *given
+	}
+	e.RetryAfter = max(e.RetryAfter, badPause)
+	return e
 }
 
 // loopError is ErrLoop, with a pause.
@@ -313,6 +325,7 @@ func (t *turn) sweep(ctx context.Context) error {
 		missing = append(missing, r.Serial)
 	}
 	if len(missing) == 0 {
+		t.fetched = true
 		return t.keep(ctx, nil, func(v *Server, _ map[string]*Record) (Kept, error) {
 			v.Sync.Phase, v.Sync.Swept, v.Sync.FetchedAt = PhaseChange, "", t.now()
 			return Kept{}, nil
