@@ -75,7 +75,9 @@ func promised(r *dep.Record, s *dep.Server) Hold {
 	case r.Device.ProfileStatus != dep.ProfilePushed:
 		h.Note = "a profile is assigned, but the device has not fetched it"
 	default:
-		h.Supervised = truth(p.IsSupervised)
+		if p.IsSupervised { // else it depends on the system: iOS 13 and later always are
+			h.Supervised = mdm.Yes
+		}
 		h.Removable, h.Note = truth(p.IsMDMRemovable == nil || *p.IsMDMRemovable), "the profile "+cmp.Or(p.Name, h.ProfileUUID)
 		if h.Removable == mdm.No && !p.IsSupervised {
 			h.Removable, h.Note = mdm.Unsaid, h.Note+" asks for no removal without supervision, which depends on the system"

@@ -16,6 +16,7 @@ func TestBP08_WhetherManagementIsRemovable(t *testing.T) {
 	server := &dep.Server{Profiles: map[string]dep.Profile{
 		"firm":  {Name: "Firm", IsSupervised: true, IsMDMRemovable: new(false)},
 		"loose": {Name: "Loose", IsSupervised: true},
+		"plain": {Name: "Plain"},
 		"odd":   {Name: "Odd", IsMDMRemovable: new(false)},
 	}}
 	device := func(uuid string, status dep.ProfileStatus) *dep.Record {
@@ -45,7 +46,8 @@ func TestBP08_WhetherManagementIsRemovable(t *testing.T) {
 		{"and the Mac confirms it", device("firm", dep.ProfilePushed), byApple(true), mdm.Yes, mdm.No, true},
 		{"but the Mac was enrolled by hand", device("firm", dep.ProfilePushed), byApple(false), mdm.Yes, mdm.Yes, true},
 		{"a profile that may be removed", device("loose", dep.ProfilePushed), practice.Said{}, mdm.Yes, mdm.Yes, false},
-		{"no removal without supervision", device("odd", dep.ProfilePushed), practice.Said{}, mdm.No, mdm.Unsaid, false},
+		{"no removal without supervision", device("odd", dep.ProfilePushed), practice.Said{}, mdm.Unsaid, mdm.Unsaid, false},
+		{"no word of supervision, which iOS 13 has all the same", device("plain", dep.ProfilePushed), practice.Said{}, mdm.Unsaid, mdm.Yes, false},
 		{"assigned, not fetched", device("firm", dep.ProfileAssigned), practice.Said{}, mdm.Unsaid, mdm.Unsaid, false},
 		{"removed", device("firm", dep.ProfileRemoved), practice.Said{}, mdm.Unsaid, mdm.Unsaid, false},
 		{"unknown", device("x", dep.ProfilePushed), byApple(true), mdm.Unsaid, mdm.Unsaid, false},
