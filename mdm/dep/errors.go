@@ -66,6 +66,8 @@ const (
 	ErrTokenExpired Code = "TOKEN_EXPIRED" // the same, and the token's time is over
 	ErrClockWrong   Code = "CLOCK_WRONG"   // the same, and our clock is not Apple's
 	ErrNoToken      Code = "NO_TOKEN"      // none was imported yet
+
+	codeOtherServer Code = "OTHER_SERVER" // of a Problem: ErrOtherServer
 )
 
 // Error is a call that failed: Apple refused it, or was not reached. errors.Is finds its words, and errors.As also an
@@ -157,7 +159,10 @@ func AsProblem(err error) (*Problem, bool) {
 		return e.Problem()
 	}
 	var code Code
-	if errors.As(err, &code) && code.Help() != "" {
+	if !errors.As(err, &code) && errors.Is(err, ErrOtherServer) {
+		code = codeOtherServer
+	}
+	if code.Help() != "" {
 		return &Problem{Code: string(code), Text: code.Help()}, true
 	}
 	return nil, false
@@ -176,6 +181,8 @@ func (c Code) Help() string {
 		return "The server token has expired: an administrator has to download a new one of the same server in Apple Business Manager or Apple School Manager, which has to be imported here."
 	case ErrNoToken:
 		return "There is no server token yet: an administrator has to upload the certificate of this server in Apple Business Manager or Apple School Manager and download the token, which has to be imported here."
+	case codeOtherServer:
+		return "The server token is of another server at Apple than the devices that are known here: an administrator has to import the token of the right one, or say that the other one is meant."
 	case ErrClockWrong:
 		return "The clock of this computer differs from Apple's, who refuses what is signed at another time: it has to be set, best by a time service."
 	case ErrUserAgentMissing, ErrUserAgentInvalid:

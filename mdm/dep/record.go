@@ -24,7 +24,7 @@ type Record struct {
 
 	Gone   bool      `json:",omitzero"` // it is not on the server any more: released, or moved to another
 	GoneAt time.Time `json:",omitzero"` // when we heard so
-	SeenAt time.Time `json:",omitzero"` // when Apple last told something new of it
+	SeenAt time.Time `json:",omitzero"` // when Apple last told of it; that nothing changed is not always kept
 	Round  int       `json:",omitzero"` // of the fetch of all that saw it last
 
 	// Want is the UUID of the profile that this device ought to have; empty: that of the server.

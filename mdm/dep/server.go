@@ -30,7 +30,7 @@ type Server struct {
 	AddedAt time.Time
 
 	// Profile is the UUID of the profile that each device of the server ought to have, unless its Record.Want says another.
-	// Empty: what the devices have is left alone.
+	// Empty: what the devices have is left alone. Assigner.SetProfile sets it, so that all devices are held against it.
 	Profile string
 	// Profiles are those that were defined or read, by their UUIDs: what a device is told is known by its profile.
 	Profiles map[string]Profile `json:",omitempty"`

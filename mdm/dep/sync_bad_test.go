@@ -1,8 +1,10 @@
 package dep_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -277,4 +279,20 @@ func TestSyncOfTextThatIsNoUTF8IsNoNewsTwice(t *testing.T) {
 	w.now = w.now.Add(dep.DefaultFullEvery)
 	w.sync()
 	assert.Empty(t, w.events())
+}
+
+func TestRunEndsWithoutAFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c"}}
+	var said bytes.Buffer
+	w.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	ctx, stop := context.WithCancel(t.Context())
+	w.Handle = func(ctx context.Context, _ dep.Key, _ []dep.Told) error {
+		stop()
+		return ctx.Err()
+	}
+	require.ErrorIs(t, w.Run(ctx), context.Canceled)
+	assert.NotContains(t, said.String(), "ERROR")
+	assert.Empty(t, w.server().Sync.Holder, "the lease was given back")
 }

@@ -298,6 +298,9 @@ func TestSyncOfAnotherOrganization(t *testing.T) {
 	_, err := w.Sync(t.Context(), key)
 	require.ErrorIs(t, err, dep.ErrOtherServer)
 	assert.Equal(t, []string{"A", "B"}, w.present())
+	require.NotNil(t, w.server().Stopped, "it is for somebody to see")
+	assert.Equal(t, "OTHER_SERVER", w.server().Stopped.Code)
+	assert.Equal(t, []string{"inventory.stopped "}, w.events())
 }
 
 func TestSyncLeavesOddDevicesOut(t *testing.T) {
