@@ -73,42 +73,6 @@ func (a *Assigner) now() time.Time {
 	return a.Clock()
 }
 
-// Define defines a profile at Apple, and remembers what it says. It gives it to no device: that is for SetProfile, and Want. Apple
-// keeps each definition as it is; a profile that is changed gets another UUID.
-func (a *Assigner) Define(ctx context.Context, key Key, p Profile) (uuid string, err error) {
-	p.Devices = nil
-	if err := p.Check(); err != nil {
-		return "", err
-	}
-	if uuid, _, err = a.Connect(key).DefineProfile(ctx, p); err != nil {
-		return "", err
-	}
-	return uuid, a.remember(ctx, key, uuid, p)
-}
-
-// Learn reads a profile from Apple that was defined elsewhere, and remembers what it says.
-func (a *Assigner) Learn(ctx context.Context, key Key, uuid string) (Profile, error) {
-	p, err := a.Connect(key).Profile(ctx, uuid)
-	if err != nil {
-		return Profile{}, err
-	}
-	p.Devices = nil
-	return p, a.remember(ctx, key, uuid, p)
-}
-
-func (a *Assigner) remember(ctx context.Context, key Key, uuid string, p Profile) error {
-	_, err := a.Store.ChangeServer(ctx, key, func(v *Server) error {
-		profiles := maps.Clone(v.Profiles)
-		if profiles == nil {
-			profiles = map[string]Profile{}
-		}
-		profiles[uuid] = p
-		v.Profiles = profiles
-		return nil
-	})
-	return err
-}
-
 // SetProfile makes a profile the one of all devices of a server that have no other Want. An empty uuid leaves devices as they are from
 // then on. Devices are judged by the next Assign. The error is Malformed if uuid cannot be one.
 func (a *Assigner) SetProfile(ctx context.Context, key Key, uuid string) error {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gomdm/applemdm/mdm"
 	"github.com/gomdm/applemdm/mdm/dep"
 )
 
@@ -218,4 +221,27 @@ func TestJudgeOfAPauseThatAWrongClockMade(t *testing.T) {
 	r.Assignment.Due = start.Add(48 * time.Hour)
 	r.Judge(&dep.Server{Profile: "P"}, start)
 	assert.Equal(t, start.Add(48*time.Hour), r.Assignment.Due, "as long as Apple may put it off")
+}
+
+func TestAssignRemembersNotTooManyProfiles(t *testing.T) {
+	t.Parallel()
+	w := fetched(t, "A")
+	large := dep.Profile{URL: "https://mdm.example.com/ade", SkipSetupItems: slices.Repeat([]string{strings.Repeat("x", 250)}, 500)}
+	var err error
+	var uuids []string
+	for i := 0; err == nil; i++ {
+		var uuid string
+		large.Name = fmt.Sprint(i)
+		w.apple.calls = nil
+		uuid, err = w.assigner.Define(t.Context(), key, large)
+		uuids = append(uuids, uuid)
+		require.Less(t, i, 20)
+	}
+	require.Equal(t, mdm.Malformed, mdm.CodeOf(err))
+	assert.Empty(t, w.apple.calls, "it is not defined in vain")
+	w.sync()
+	require.NoError(t, w.assigner.Forget(t.Context(), key, uuids[0], "unknown"))
+	assert.NotContains(t, w.server().Profiles, uuids[0])
+	_, err = w.assigner.Define(t.Context(), key, large)
+	require.NoError(t, err)
 }
