@@ -245,3 +245,26 @@ func TestAssignRemembersNotTooManyProfiles(t *testing.T) {
 	_, err = w.assigner.Define(t.Context(), key, large)
 	require.NoError(t, err)
 }
+
+func TestAssignSoonTriesADeviceAgainThatAppleDoesNotKnowYet(t *testing.T) {
+	t.Parallel()
+	w := fetched(t, "A")
+	require.NoError(t, w.assigner.SetProfile(t.Context(), key, "P"))
+	w.assign()
+	w.apple.changes["c"] = answer{page: dep.DevicePage{Devices: []dep.Device{op("added", "NEW", 1)}, Cursor: "d"}}
+	w.apple.statuses["NEW"] = dep.StatusNotAccessible // and details say NOT_FOUND
+	w.now = w.now.Add(2 * time.Minute)
+	w.sync()
+	w.events()
+	assert.Equal(t, map[string]int{dep.StatusNotAccessible: 1}, w.assign().Refused)
+	got := w.record("NEW")
+	assert.False(t, got.Gone)
+	assert.Equal(t, dep.StatusNotAccessible, got.Assignment.Answer)
+	assert.Equal(t, w.now.Add(5*time.Minute), got.Assignment.Due)
+	assert.Empty(t, w.events(), "nobody has to hear of it yet")
+
+	delete(w.apple.statuses, "NEW")
+	w.apple.devices["NEW"] = dep.Device{Model: "iPhone"}
+	w.now = w.now.Add(5 * time.Minute)
+	assert.Equal(t, 1, w.assign().Assigned)
+}

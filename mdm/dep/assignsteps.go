@@ -222,9 +222,12 @@ func (r *Record) answered(v *Server, word string, o *outcome, now time.Time) (ev
 			events = append(events, r.Event(mdm.EventDeviceAssigned, now, o.uuid))
 		}
 	} else {
+		if word == StatusNotAccessible && now.Sub(r.Date()).Abs() < noAccessPause {
+			word = StatusFailed // it is so new that not all of Apple knows it
+		}
 		r.Assignment.Tries, r.Assignment.Due = tries+1, now.Add(pause(word, tries, o.answer.RetryAfter))
 		if tries+1 == triesUntilEvent || tries == 0 && word != StatusThrottled && word != StatusFailed {
-			events = append(events, r.Event(mdm.EventDeviceRefused, now, word))
+			events = append(events, r.Event(mdm.EventDeviceRefused, now, r.Assignment.Answer))
 		}
 	}
 	if word == StatusSuccess || r.Wanted(v) != o.uuid {
