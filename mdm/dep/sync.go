@@ -163,7 +163,10 @@ type turn struct {
 	server   Server // as it was kept last
 	restarts int    // by bad cursors
 	fetched  bool   // all, in this sync
-	repeats  int    // of the same cursor, or of pages with nothing in them
+	repeats  int    // of pages with nothing in them
+	mark     string // a cursor that was there: see circles
+	steps    int    // since then
+	span     int    // until another one is marked
 }
 
 // take gets the lease.

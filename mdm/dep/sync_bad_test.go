@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -295,4 +296,32 @@ func TestRunEndsWithoutAFailure(t *testing.T) {
 	require.ErrorIs(t, w.Run(ctx), context.Canceled)
 	assert.NotContains(t, said.String(), "ERROR")
 	assert.Empty(t, w.server().Sync.Holder, "the lease was given back")
+}
+
+func TestSyncStopsInACircleOfManyCursors(t *testing.T) {
+	t.Parallel()
+	for _, length := range []int{2, 3, 7, 30} {
+		w := newWorld(t)
+		w.apple.fetch[""] = answer{page: dep.DevicePage{Devices: devices("A"), Cursor: "c0", More: true}}
+		for i := range length {
+			w.apple.fetch[fmt.Sprint("c", i)] = answer{page: dep.DevicePage{Devices: devices("A", fmt.Sprint("D", i)), Cursor: fmt.Sprint("c", (i+1)%length), More: true}}
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		_, err := w.Sync(ctx, key)
+		stop()
+		require.ErrorIs(t, err, dep.ErrLoop)
+		assert.Len(t, w.present(), length+1, "what was told is kept")
+		assert.Less(t, len(w.apple.calls), 5*length+5)
+	}
+}
+
+func TestSyncDoesNotForgetWhoseServerItIs(t *testing.T) {
+	t.Parallel()
+	w := fetched(t, "A")
+	w.apple.account = dep.Account{}
+	w.sync()
+	assert.Equal(t, "UUID-1", w.server().Account.ServerUUID)
+	w.apple.account = dep.Account{ServerUUID: "UUID-2"}
+	_, err := w.Sync(t.Context(), key)
+	require.ErrorIs(t, err, dep.ErrOtherServer)
 }

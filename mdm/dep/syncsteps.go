@@ -82,10 +82,13 @@ func (t *turn) account(ctx context.Context) error {
 		return err
 	}
 	return t.keep(ctx, nil, func(v *Server, _ map[string]*Record) (Kept, error) {
-		if was := v.Account.ServerUUID; was != "" && a.ServerUUID != "" && was != a.ServerUUID { // Import would have noticed another consumer key
+		was := v.Account.ServerUUID
+		if was != "" && a.ServerUUID != "" && was != a.ServerUUID { // Import would have noticed another consumer key
 			return Kept{}, ErrOtherServer
 		}
-		v.Account = a.bounded()
+		if was == "" || a.ServerUUID != "" { // an answer that says nothing does not make us forget whom we serve
+			v.Account = a.bounded()
+		}
 		return Kept{}, nil
 	})
 }
@@ -124,6 +127,7 @@ func (t *turn) keep(ctx context.Context, serials []string, do func(*Server, map[
 
 // refetch begins to fetch all devices.
 func (t *turn) refetch(ctx context.Context, why string) error {
+	t.mark, t.steps, t.span = "", 0, 0
 	t.log(ctx, slog.LevelInfo, "all devices are fetched", t.progress.Server, slog.String("why", why))
 	return t.keep(ctx, nil, func(v *Server, _ map[string]*Record) (Kept, error) {
 		v.Sync.restart(t.now())
@@ -166,14 +170,27 @@ func (t *turn) step(ctx context.Context) (more bool, err error) {
 	if !page.More {
 		return t.server.Sync.Phase == PhaseSweep, nil
 	}
-	if !same && len(page.Devices) > 0 {
-		t.repeats = 0
-		return true, nil
+	if same || t.circles(page.Cursor) {
+		return false, &loopError{}
 	}
-	if t.repeats++; same || t.repeats > maxRepeats {
+	if t.repeats++; len(page.Devices) > 0 {
+		t.repeats = 0
+	}
+	if t.repeats > maxRepeats {
 		return false, &loopError{}
 	}
 	return true, nil
+}
+
+// circles reports whether a cursor was there before. It remembers one only, a later one as the way gets longer (Brent's algorithm).
+func (t *turn) circles(cursor string) bool {
+	if cursor == t.mark {
+		return true
+	}
+	if t.steps++; t.steps > t.span {
+		t.mark, t.steps, t.span = cursor, 0, 2*t.span+1
+	}
+	return false
 }
 
 // paused is an error with a pause before the next sync.
