@@ -61,18 +61,16 @@ func (t *turn) last(ctx context.Context, page DevicePage) (out []Told, open map[
 		}
 		next := Told{Device: d, Gone: d.OpType == OpDeleted}
 		i, twice := place[d.SerialNumber]
-		switch {
-		case !twice:
+		if !twice {
 			place[d.SerialNumber] = len(out)
 			out = append(out, next)
-		default:
-			was := out[i]
-			if unclear(was, next) {
-				open[d.SerialNumber] = true
-			}
-			if !d.OpDate.Before(was.Device.OpDate) {
-				out[i] = next
-			}
+			continue
+		}
+		if unclear(out[i], next) {
+			open[d.SerialNumber] = true
+		}
+		if !d.OpDate.Before(out[i].Device.OpDate) {
+			out[i] = next
 		}
 	}
 	for i := range out {
@@ -108,23 +106,25 @@ func (t *turn) details(ctx context.Context, serials []string) (map[string]Told, 
 		return nil, err
 	}
 	out := make(map[string]Told, len(serials))
+	odd, word := 0, ""
 	for _, serial := range serials {
 		d, ok := found[serial]
+		d.SerialNumber, d.OpDate = serial, time.Time{} // it is as of now
 		switch {
 		case !ok:
-			d.ResponseStatus = AnswerNone
-			fallthrough
-		default:
-			t.progress.Odd++
-			t.log(ctx, slog.LevelWarn, "a device that Apple says nothing of when it is asked", t.progress.Server, slog.String("serial", serial),
-				slog.String("answer", printable(d.ResponseStatus)))
+			odd++
 		case d.ResponseStatus == "", d.ResponseStatus == StatusSuccess:
-			d.SerialNumber, d.OpDate = serial, time.Time{}
 			out[serial] = Told{Device: d}
 		case d.ResponseStatus == StatusNotFound, d.ResponseStatus == StatusNotAccessible:
-			d.SerialNumber, d.OpDate = serial, time.Time{}
 			out[serial] = Told{Device: d, Gone: true}
+		default:
+			odd++
+			word = printable(d.ResponseStatus)
 		}
+	}
+	if odd > 0 {
+		t.progress.Odd += odd
+		t.log(ctx, slog.LevelWarn, "devices of which Apple says nothing when it is asked", t.progress.Server, slog.Int("devices", odd), slog.String("answer", word))
 	}
 	return out, nil
 }
