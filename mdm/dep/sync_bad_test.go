@@ -86,6 +86,7 @@ func TestSyncLooksUpWhatAppleContradictsItselfAbout(t *testing.T) {
 		"at the same time":    {op("added", "A", 5), op("deleted", "A", 5)},
 		"in the other order":  {op("deleted", "A", 5), op("added", "A", 5)},
 		"one without a date":  {op("added", "A", 5), undated},
+		"none has a date":     {undated},
 		"the other without":   {undated, op("modified", "A", 5)},
 		"a date not yet":      {op("deleted", "A", 60*24*365)},
 		"that and a real one": {op("deleted", "A", 60*24*365), op("modified", "A", 5)},

@@ -10,7 +10,7 @@ import (
 const oddClock = 24 * time.Hour
 
 // told folds a page to what is now, of each device. What Apple says in words that we do not know is looked up, and so is what it says
-// twice without saying which came last, and what happened at a time that is not yet.
+// twice without saying which came last, and what has no date, as changes come in no order, or one that is not yet.
 func (t *turn) told(ctx context.Context, page DevicePage) ([]Told, error) {
 	if page.Unreadable > 0 {
 		t.progress.Odd += page.Unreadable
@@ -78,7 +78,7 @@ func (t *turn) last(ctx context.Context, page DevicePage) (out []Told, open map[
 		switch {
 		case fetch:
 			v.Device.OpDate = time.Time{}
-		case !v.Gone && v.Device.OpType != OpAdded && v.Device.OpType != OpModified, t.early(v.Device):
+		case !v.Gone && v.Device.OpType != OpAdded && v.Device.OpType != OpModified, v.Device.OpDate.IsZero(), t.early(v.Device):
 			open[v.Device.SerialNumber] = true
 		}
 	}
