@@ -15,6 +15,7 @@ const DefaultAssignEvery = time.Minute
 // The pauses of an Assigner, by what Apple says to a device. Most double each time, up to a day.
 const (
 	claimFor        = 10 * time.Minute // how long devices are one process's
+	turnFor         = 5 * time.Minute  // how long Run is at one server before it looks at the others
 	failedPause     = 5 * time.Minute
 	throttledPause  = time.Hour
 	noAccessPause   = time.Hour
@@ -119,6 +120,11 @@ func (a *Assigner) Want(ctx context.Context, key Key, uuid string, serials ...st
 // Assign does what is due now for the devices of a server. Devices that Apple did not give their profile are due again later:
 // they are in the report, and no error. An error is one of the whole call; what was done until then is kept.
 func (a *Assigner) Assign(ctx context.Context, key Key) (Report, error) {
+	return a.assign(ctx, key, time.Time{})
+}
+
+// assign is Assign, which ends after the batch in which it becomes until, unless that is zero.
+func (a *Assigner) assign(ctx context.Context, key Key, until time.Time) (Report, error) {
 	report := Report{Server: key, Refused: map[string]int{}}
 	if err := a.judge(ctx, key); err != nil {
 		return report, err
@@ -140,6 +146,9 @@ func (a *Assigner) Assign(ctx context.Context, key Key) (Report, error) {
 		}
 		if a.Progress != nil {
 			a.Progress(report)
+		}
+		if !until.IsZero() && !a.now().Before(until) {
+			return report, nil
 		}
 	}
 }

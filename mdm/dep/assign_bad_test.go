@@ -268,3 +268,33 @@ func TestAssignSoonTriesADeviceAgainThatAppleDoesNotKnowYet(t *testing.T) {
 	w.now = w.now.Add(5 * time.Minute)
 	assert.Equal(t, 1, w.assign().Assigned)
 }
+
+func TestAssignOfManyDoesNotHoldUpOtherServers(t *testing.T) {
+	t.Parallel()
+	var serials []string
+	for i := range 3000 {
+		serials = append(serials, fmt.Sprintf("S%05d", i))
+	}
+	w := fetched(t, serials...)
+	other := dep.Key{Name: "other"} // it comes after the first
+	require.NoError(t, w.store.CreateServer(t.Context(), dep.Server{Key: other, Token: w.server().Token}))
+	apple := &script{fetch: map[string]answer{"": {page: dep.DevicePage{Devices: devices("Z"), Cursor: "c"}}}}
+	_, err := (&dep.Syncer{Store: w.store, Connect: func(dep.Key) dep.Source { return apple }}).Sync(t.Context(), other)
+	require.NoError(t, err)
+	require.NoError(t, w.assigner.SetProfile(t.Context(), key, "P"))
+	require.NoError(t, w.assigner.SetProfile(t.Context(), other, "Q"))
+	w.apple.devices["Z"] = dep.Device{}
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	w.assigner.Every = time.Millisecond
+	w.hook(hooked{assign: func() { w.now = w.now.Add(10 * time.Minute) }})
+	var order []string
+	w.assigner.Progress = func(r dep.Report) {
+		if order = append(order, r.Server.Name); r.Server == other {
+			stop()
+		}
+	}
+	require.ErrorIs(t, w.assigner.Run(ctx), context.Canceled)
+	assert.Equal(t, []string{"main", "other"}, order)
+}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Run syncs all servers, each when it is due, until ctx ends, whose error it returns. What fails is tried again, a little
-// later each time.
+// Run syncs all servers, each when it is due, one after another, until ctx ends, whose error it returns. What fails is tried again, a
+// little later each time. A server that another process is at is passed over, so that several processes are at several servers.
 func (s *Syncer) Run(ctx context.Context) error {
 	return rounds{store: s.Store, servers: s.Servers, every: or(s.Every, DefaultSyncEvery), now: s.now, calls: &s.calls, failed: func(key Key, err error) {
 		s.log(ctx, slog.LevelError, "devices cannot be synced", key, slog.Any("error", err))
@@ -28,14 +28,15 @@ func (s *Syncer) Run(ctx context.Context) error {
 // nothing. As long as Apple asks not to be called it is not called all the same. It does not block.
 func (s *Syncer) Notify(key Key) { s.calls.call(key) }
 
-// Run assigns the devices of all servers, as they are due, until ctx ends, whose error it returns.
+// Run assigns the devices of all servers, as they are due, until ctx ends, whose error it returns. Servers take turns: one with many
+// devices that are due does not hold up the others for long.
 func (a *Assigner) Run(ctx context.Context) error {
 	return rounds{store: a.Store, servers: a.Servers, every: or(a.Every, DefaultAssignEvery), now: a.now, calls: &a.calls, failed: func(key Key, err error) {
 		if a.Logger != nil {
 			a.Logger.LogAttrs(ctx, slog.LevelError, "devices cannot be assigned", slog.String("server", key.String()), slog.Any("error", err))
 		}
 	}}.run(ctx, func(key Key) error {
-		_, err := a.Assign(ctx, key)
+		_, err := a.assign(ctx, key, a.now().Add(turnFor))
 		return err
 	})
 }
