@@ -101,6 +101,9 @@ func (a *api) beginRuns(c *call) (any, error) {
 		return nil, err
 	}
 	key := c.param("key")
+	if key != "" && key != name {
+		key = name + "/" + key // a key of another workflow's would keep that from beginning
+	}
 	if ids := to.List(); len(ids) > command.MaxRefusals {
 		return nil, malformed("to has more than %d enrollments", command.MaxRefusals)
 	} else if len(ids) > 0 {

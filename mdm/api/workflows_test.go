@@ -63,7 +63,7 @@ func TestRuns(t *testing.T) {
 	require.NoError(t, e.Flush(t.Context()))
 
 	one := k.do(200, "GET", "/v1/runs/"+id, "")
-	for key, want := range map[string]any{"id": id, "workflow": "asking", "enrollment": "A", "status": "open", "step": "look", "note": "asked", "key": "once",
+	for key, want := range map[string]any{"id": id, "workflow": "asking", "enrollment": "A", "status": "open", "step": "look", "note": "asked", "key": "asking/once",
 		"turns": 1., "attempts": 0., "generation": 1., "waits": map[string]any{"answers": []any{"info"}}} {
 		assert.Equal(t, want, one[key], key)
 	}

@@ -61,7 +61,10 @@ func (g *Groups) Withdraw(ctx context.Context, id mdm.EnrollmentID, generation m
 	if err := g.Store.DeleteDeclarations(ctx, id, generation, name); err != nil {
 		return err
 	}
-	return g.Sync(ctx, id)
+	if err := g.Sync(ctx, id); err != nil && mdm.CodeOf(err) != mdm.Forbidden {
+		return err
+	}
+	return nil // a device that cannot be told has nothing that it would have to drop
 }
 
 // Sync tells a device to synchronize. The command brings no tokens: of two who change something at once the last to tell need not be

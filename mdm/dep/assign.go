@@ -103,7 +103,7 @@ func (a *Assigner) Want(ctx context.Context, key Key, uuid string, serials ...st
 					missing = append(missing, serial)
 					continue
 				}
-				r.Want = uuid
+				r.Want, r.Era = uuid, v.Era
 				r.Judge(v, a.now())
 				kept.Records = append(kept.Records, *r)
 			}

@@ -35,6 +35,9 @@ func Import(ctx context.Context, store Store, key Key, p7m []byte, other bool, n
 		return Server{}, err
 	}
 	token, err := ReadToken(p7m, v.KeyPair)
+	if err == nil {
+		err = token.Check(now)
+	}
 	if err != nil {
 		return Server{}, err
 	}
@@ -42,6 +45,7 @@ func Import(ctx context.Context, store Store, key Key, p7m []byte, other bool, n
 		switch err := token.Replaces(v.Token); {
 		case errors.Is(err, ErrOtherServer) && other:
 			v.Account, v.Profile, v.Profiles, v.Judge = Account{}, "", nil, Judge{}
+			v.Era++
 			v.Sync.restart(now)
 		case err != nil:
 			return err

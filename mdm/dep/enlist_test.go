@@ -45,6 +45,8 @@ func TestImportOfATokenOfAnotherServer(t *testing.T) {
 	_, err = w.assigner.Learn(t.Context(), key, "P")
 	require.NoError(t, err)
 	require.NoError(t, w.assigner.SetProfile(t.Context(), key, "P"))
+	_, err = w.assigner.Want(t.Context(), key, "Q", "B")
+	require.NoError(t, err)
 	before := w.server().Token.ConsumerKey
 
 	require.ErrorIs(t, take(other, false), dep.ErrOtherServer)
@@ -66,5 +68,8 @@ func TestImportOfATokenOfAnotherServer(t *testing.T) {
 	assert.Equal(t, []string{"B", "C"}, w.present(), "those of the server before are gone")
 	assert.Equal(t, "UUID-2", w.server().Account.ServerUUID)
 	w.assign()
-	assert.NotContains(t, w.apple.calls, "assign")
+	assert.NotContains(t, w.apple.calls, "assign", "a wish for a profile of the server before is void")
+
+	_, err = dep.Import(t.Context(), store, key, apple.Token(other, v.KeyPair.Certificate), false, start.AddDate(2, 0, 0))
+	require.ErrorIs(t, err, dep.ErrTokenExpired)
 }

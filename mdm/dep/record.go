@@ -29,6 +29,7 @@ type Record struct {
 
 	// Want is the UUID of the profile that this device ought to have; empty: that of the server.
 	Want       string     `json:",omitzero"`
+	Era        int        `json:",omitzero"` // Want is of a server as it was in this Era of its own
 	Assignment Assignment `json:",omitzero"`
 }
 
@@ -106,7 +107,7 @@ func sameDevice(a, b Device) bool {
 
 // Wanted returns the profile that the device ought to have on its server, empty if what it has is left alone.
 func (r *Record) Wanted(s *Server) string {
-	if r.Want != "" {
+	if r.Want != "" && r.Era == s.Era {
 		return r.Want
 	}
 	return s.Profile

@@ -32,6 +32,8 @@ type Server struct {
 	// Profile is the UUID of the profile that each device of the server ought to have, unless its Record.Want says another.
 	// Empty: what the devices have is left alone. Assigner.SetProfile sets it, so that all devices are held against it.
 	Profile string
+	// Era counts how often another server at Apple took the place of this one: wishes of before are void.
+	Era int `json:",omitzero"`
 	// Profiles are those that were defined or read, by their UUIDs: what a device is told is known by its profile.
 	Profiles map[string]Profile `json:",omitempty"`
 
