@@ -19,6 +19,9 @@ func abm(t *testing.T, args ...string) (status int, out, errout string) {
 }
 
 func TestFake(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the whole way takes long under the race detector")
+	}
 	status, out, errout := abm(t, "-fake")
 	require.Equal(t, well, status, errout)
 	assert.Contains(t, out, "All checks passed.")

@@ -32,6 +32,7 @@ func inBox(a *app) *mdmtest.Device {
 
 // TestOneEnrollmentURL holds what Apple gives to devices against what Apple Configurator is told.
 func TestOneEnrollmentURL(t *testing.T) {
+	t.Parallel()
 	a, _ := running(t)
 	d := inBox(a)
 	require.NoError(t, a.setUp(t.Context(), d, models[0]))
@@ -68,6 +69,7 @@ func (a *app) get(t *testing.T, path string, status int) []byte {
 
 // TestWhoIsNotOurs: a genuine device that Apple did not say is ours gets no page to sign in on, by whichever way it comes.
 func TestWhoIsNotOurs(t *testing.T) {
+	t.Parallel()
 	a, _ := running(t)
 	stranger := inBox(a)
 	url := a.serviceConfig().DEPEnrollmentURL
@@ -85,6 +87,7 @@ func TestWhoIsNotOurs(t *testing.T) {
 }
 
 func TestPasswordsInSetupAssistant(t *testing.T) {
+	t.Parallel()
 	a, _ := running(t)
 	d := inBox(a)
 	url := a.serviceConfig().DEPEnrollmentURL
@@ -113,6 +116,7 @@ func TestPasswordsInSetupAssistant(t *testing.T) {
 }
 
 func TestConsoleShowsDevicesFromApple(t *testing.T) {
+	t.Parallel()
 	a, _ := running(t)
 	d := inBox(a)
 	a.apple.buy("STILLINBOX", models[2])
@@ -151,6 +155,7 @@ func TestConsoleShowsDevicesFromApple(t *testing.T) {
 
 // TestTokenForManagedAccounts: a device that asks is given what shows Apple that it is managed here.
 func TestTokenForManagedAccounts(t *testing.T) {
+	t.Parallel()
 	a, d := running(t)
 	source := a.mdm.Checkin().Tokens[dep.MAIDService]
 	require.Eventually(t, func() bool { // when the first sync has read our account
@@ -161,6 +166,7 @@ func TestTokenForManagedAccounts(t *testing.T) {
 
 // TestAnotherStandInForApple: the database outlives the stand-in, whose devices and token are gone with it.
 func TestAnotherStandInForApple(t *testing.T) {
+	t.Parallel()
 	o := options{listen: "127.0.0.1:0", admin: "127.0.0.1:0", data: t.TempDir()}
 	for _, serial := range []string{"FIRST", "SECOND"} {
 		a, err := newApp(t.Context(), o, true)
@@ -180,6 +186,7 @@ func TestAnotherStandInForApple(t *testing.T) {
 }
 
 func TestNoAppleWithoutSimulatedDevices(t *testing.T) {
+	t.Parallel()
 	a, err := newApp(t.Context(), options{listen: "127.0.0.1:0", admin: "127.0.0.1:0", data: t.TempDir()}, false)
 	require.NoError(t, err)
 	defer a.Close()

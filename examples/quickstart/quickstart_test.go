@@ -21,6 +21,7 @@ import (
 )
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	require.NoError(t, runDemo(t.Context(), options{}, &out), "%s", &out)
 	assert.Contains(t, out.String(), "all as expected")
@@ -28,6 +29,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoNoticesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	tour := &tour{app: &app{apns: mdmtest.NewAPNs()}, out: io.Discard}
 	defer tour.apns.Close()
 	tour.check("step", mdmtest.NewDevice(mdmtest.Config{}), "this", "that")
@@ -64,6 +66,7 @@ func (a *app) call(t *testing.T, method, path, token string, body any) (int, str
 }
 
 func TestAPI(t *testing.T) {
+	t.Parallel()
 	a, d := running(t)
 	for _, path := range []string{"/api/devices", "/api/commands?device=x", "/api/events", "/api/unknown"} {
 		for _, token := range []string{"", "wrong"} {
@@ -108,6 +111,7 @@ func TestAPI(t *testing.T) {
 }
 
 func TestPracticesInTheConsole(t *testing.T) {
+	t.Parallel()
 	a, d := running(t)
 	status, body := a.call(t, http.MethodPost, "/api/clearpasscode", "secret", map[string]any{"Device": d.ID(), "Reason": "forgotten", "Possession": false})
 	assert.Equal(t, http.StatusBadRequest, status, body)
@@ -126,6 +130,7 @@ func TestPracticesInTheConsole(t *testing.T) {
 }
 
 func TestConsoleShowsTheNewestCommands(t *testing.T) {
+	t.Parallel()
 	a, d := running(t)
 	var last command.Receipt
 	for range 205 {
@@ -139,6 +144,7 @@ func TestConsoleShowsTheNewestCommands(t *testing.T) {
 }
 
 func TestLiveEvents(t *testing.T) {
+	t.Parallel()
 	a, d := running(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -160,6 +166,7 @@ func TestLiveEvents(t *testing.T) {
 }
 
 func TestPagesAndProfiles(t *testing.T) {
+	t.Parallel()
 	a, _ := running(t)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.pki.roots(), MinVersion: tls.VersionTLS12}}}
 	get := func(path string) (*http.Response, []byte) {
@@ -196,6 +203,7 @@ func TestPagesAndProfiles(t *testing.T) {
 }
 
 func TestOverTheAir(t *testing.T) {
+	t.Parallel()
 	a, _ := running(t)
 	d := mdmtest.NewDevice(mdmtest.Config{RootCAs: a.pki.roots(), APNs: a.apns, BuiltIn: a.factory})
 	require.NoError(t, d.EnrollOverTheAir(t.Context(), a.base+"/ota.mobileconfig"))
@@ -222,6 +230,7 @@ func challengeIn(t *testing.T, data []byte) string {
 }
 
 func TestStateSurvivesARestart(t *testing.T) {
+	t.Parallel()
 	o := options{listen: "127.0.0.1:0", admin: "127.0.0.1:0", data: t.TempDir()}
 	first, err := newApp(t.Context(), o, false)
 	require.NoError(t, err)
@@ -234,6 +243,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"-public-url", "http://mdm.example.com"}, {"-listen", "nowhere:x:y"}, {"-push-cert", "absent.pem"}, {"-unknown"}} {
 		dir := t.TempDir()
 		require.Error(t, run(t.Context(), append([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-data", dir}, args...)), "%v", args)
