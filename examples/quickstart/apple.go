@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -86,16 +85,7 @@ func (p *apple) activate(serial string) (mdmtest.Assignment, error) {
 	if !ok {
 		return mdmtest.Assignment{}, mdm.Errorf(mdm.NotFound, "quickstart", "Apple has no profile for %s", serial)
 	}
-	var given dep.Profile
-	if err := json.Unmarshal(data, &given); err != nil {
-		return mdmtest.Assignment{}, err
-	}
-	anchors, err := dep.DecodeCerts(given.AnchorCerts)
-	return mdmtest.Assignment{
-		URL: given.URL, WebURL: given.ConfigurationWebURL, AnchorCerts: anchors, IsSupervised: given.IsSupervised,
-		IsMDMRemovable: given.IsMDMRemovable == nil || *given.IsMDMRemovable, AwaitDeviceConfigured: given.AwaitDeviceConfigured,
-		SkipSetupItems: given.SkipSetupItems,
-	}, err
+	return mdmtest.ParseAssignment(data)
 }
 
 // signIn is a user who types one password after another at our page.

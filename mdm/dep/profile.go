@@ -136,7 +136,7 @@ func EncodeCerts(certs ...*x509.Certificate) []string {
 
 // DecodeCerts is the way back from EncodeCerts; line breaks are passed over.
 func DecodeCerts(certs []string) ([]*x509.Certificate, error) {
-	out := make([]*x509.Certificate, 0, len(certs))
+	var out []*x509.Certificate
 	for _, text := range unbroken(certs) {
 		der, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
 		if err != nil {

@@ -1,8 +1,6 @@
 package mdmtest
 
 import (
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 
@@ -19,16 +17,9 @@ func ParseAssignment(profile []byte) (Assignment, error) {
 	}
 	a := Assignment{URL: p.URL, WebURL: p.ConfigurationWebURL, IsSupervised: p.IsSupervised, IsMDMRemovable: schema.Or(p.IsMDMRemovable, true),
 		AwaitDeviceConfigured: p.AwaitDeviceConfigured, SkipSetupItems: p.SkipSetupItems}
-	for _, text := range p.AnchorCerts {
-		der, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			return Assignment{}, fmt.Errorf("mdmtest: anchor_certs: %w", err)
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return Assignment{}, fmt.Errorf("mdmtest: anchor_certs: %w", err)
-		}
-		a.AnchorCerts = append(a.AnchorCerts, cert)
+	var err error
+	if a.AnchorCerts, err = dep.DecodeCerts(p.AnchorCerts); err != nil {
+		return Assignment{}, fmt.Errorf("mdmtest: anchor_certs: %w", err)
 	}
 	return a, nil
 }

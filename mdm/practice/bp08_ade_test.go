@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -109,16 +108,15 @@ func (p *purchase) boot(d *mdmtest.Device) error {
 	if !ok {
 		return errors.New("Apple knows no profile for the device")
 	}
-	var told dep.Profile
-	if err := json.Unmarshal(data, &told); err != nil {
+	told, err := mdmtest.ParseAssignment(data)
+	if err != nil {
 		return err
 	}
 	tries := []string{"wrong", "lovelace"}
 	ctx, stop := context.WithTimeout(p.Context(), time.Minute)
 	defer stop()
-	_, err := d.SetupAssistant(ctx, mdmtest.Assistant{
-		Assignment: mdmtest.Assignment{URL: told.URL, WebURL: told.ConfigurationWebURL, IsSupervised: told.IsSupervised,
-			IsMDMRemovable: told.IsMDMRemovable == nil || *told.IsMDMRemovable, AwaitDeviceConfigured: told.AwaitDeviceConfigured},
+	_, err = d.SetupAssistant(ctx, mdmtest.Assistant{
+		Assignment: told,
 		Fill: func(page *mdmtest.Page) error {
 			page.Form.Values.Set("password", tries[0])
 			tries = tries[1:]
