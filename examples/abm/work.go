@@ -61,10 +61,7 @@ func (p *program) importToken(ctx context.Context, args []string) error {
 	if err := p.parse(flags, args, 1, 1); err != nil {
 		return err
 	}
-	if _, err := p.server(ctx); err != nil {
-		return err
-	}
-	data, err := readFile(flags.Arg(0), maxToken)
+	data, err := p.input(ctx, flags.Arg(0))
 	if err != nil {
 		return err
 	}
@@ -120,10 +117,7 @@ func (p *program) profile(ctx context.Context, args []string) error {
 	if err := p.parse(flags, args, 1, 1); err != nil {
 		return err
 	}
-	if _, err := p.server(ctx); err != nil {
-		return err
-	}
-	data, err := readFile(flags.Arg(0), maxToken)
+	data, err := p.input(ctx, flags.Arg(0))
 	if err != nil {
 		return err
 	}
@@ -251,6 +245,14 @@ func answer(t mdm.Tristate) string {
 		return "no"
 	}
 	return "unknown"
+}
+
+// input reads the file that a command of a server names.
+func (p *program) input(ctx context.Context, name string) ([]byte, error) {
+	if _, err := p.server(ctx); err != nil {
+		return nil, err
+	}
+	return readFile(name, maxToken)
 }
 
 func readFile(name string, most int64) ([]byte, error) {

@@ -93,12 +93,8 @@ func (c *Client) DeviceDetails(ctx context.Context, serials []string) (map[strin
 	const path = "/devices"
 	found := map[string]Device{}
 	err := c.batches("dep.DeviceDetails", http.MethodPost, path, serials, func(batch []string) error {
-		r, err := post(http.MethodPost, path, map[string]any{"devices": batch})
+		out, err := c.devicesOf(ctx, http.MethodPost, path, map[string]any{"devices": batch})
 		if err != nil {
-			return err
-		}
-		var out devicesOf
-		if err := c.do(ctx, r, &out); err != nil {
 			return err
 		}
 		for serial, raw := range out.devices {
@@ -124,18 +120,24 @@ func (c *Client) Disown(ctx context.Context, serials []string) (map[string]strin
 	const path = "/devices/disown"
 	done := map[string]string{}
 	err := c.batches("dep.Disown", http.MethodPost, path, serials, func(batch []string) error {
-		r, err := post(http.MethodPost, path, map[string]any{"devices": batch})
+		out, err := c.devicesOf(ctx, http.MethodPost, path, map[string]any{"devices": batch})
 		if err != nil {
-			return err
-		}
-		var out devicesOf
-		if err := c.do(ctx, r, &out); err != nil {
 			return err
 		}
 		out.statuses(done)
 		return nil
 	})
 	return done, err
+}
+
+// devicesOf makes a call that says something of each device.
+func (c *Client) devicesOf(ctx context.Context, method, path string, in map[string]any) (out devicesOf, err error) {
+	r, err := post(method, path, in)
+	if err != nil {
+		return out, err
+	}
+	err = c.do(ctx, r, &out)
+	return out, err
 }
 
 // batches calls for serial numbers, each of them once, as many at a time as Apple allows.

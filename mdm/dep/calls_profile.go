@@ -122,12 +122,8 @@ func (c *Client) UnassignProfile(ctx context.Context, uuid string, serials []str
 		if uuid != "" {
 			in["profile_uuid"] = uuid
 		}
-		r, err := post(http.MethodDelete, pathProfileDevices, in)
+		out, err := c.devicesOf(ctx, http.MethodDelete, pathProfileDevices, in)
 		if err != nil {
-			return err
-		}
-		var out devicesOf
-		if err := c.do(ctx, r, &out); err != nil {
 			return err
 		}
 		out.statuses(done)
